@@ -1,0 +1,83 @@
+# gridiron_module(NAME LINK libs…): src/NAME/**.cc as a static library, src/NAME/**_test.cc as the program NAME_test.
+# A module without sources yet is an interface library, so that others can already link it.
+function(gridiron_module name)
+  cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cc)
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "_(test|fuzz)\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  if(sources)
+    add_library(${name} STATIC ${sources})
+    set(scope PUBLIC)
+    gridiron_warnings(${name})
+  else()
+    add_library(${name} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  target_include_directories(${name} ${scope} ${CMAKE_SOURCE_DIR}/src)
+  target_link_libraries(${name} ${scope} ${arg_LINK})
+  if(tests)
+    add_executable(${name}_test ${tests})
+    gridiron_warnings(${name}_test)
+    target_link_libraries(${name}_test PRIVATE ${name} GTest::gmock GTest::gtest_main)
+    if(name STREQUAL "edge" OR name STREQUAL "wire" OR name STREQUAL "worker")
+      target_precompile_headers(${name}_test REUSE_FROM gridiron_pch)
+    endif()
+    add_test(NAME ${name}_test COMMAND ${name}_test)
+    set_tests_properties(${name}_test PROPERTIES TIMEOUT 300 LABELS unit)
+  endif()
+  if(sources AND (name STREQUAL "edge" OR name STREQUAL "wire" OR name STREQUAL "worker"))
+    target_precompile_headers(${name} REUSE_FROM gridiron_pch)
+  endif()
+endfunction()
+
+function(gridiron_warnings target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Werror)
+  # GCC 12 reports false positives inside Asio's and the standard library's inlined code.
+  target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-restrict
+                         -Wno-stringop-overflow -Wno-array-bounds -Wno-dangling-pointer>)
+  target_compile_definitions(${target} PRIVATE BOOST_ASIO_NO_DEPRECATED BOOST_ERROR_CODE_HEADER_ONLY)
+endfunction()
+
+function(gridiron_binary name folder)
+  cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cc)
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  if(sources)
+    add_executable(${name} ${sources})
+    gridiron_warnings(${name})
+    target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/src)
+    target_link_libraries(${name} PRIVATE ${arg_LINK})
+    target_compile_definitions(${name} PRIVATE GRIDIRON_VERSION="${PROJECT_VERSION}")
+    target_precompile_headers(${name} REUSE_FROM gridiron_pch)
+  endif()
+endfunction()
+
+# The client API's messages come out of the pinned `modal` wheel (tools/client_api does it), our link's from proto/.
+function(gridiron_proto)
+  set(out ${CMAKE_BINARY_DIR}/proto)
+  file(MAKE_DIRECTORY ${out})
+  set(client_sources ${out}/modal_proto/api.pb.cc ${out}/modal_proto/task_command_router.pb.cc)
+  add_custom_command(
+    OUTPUT ${client_sources} ${out}/modal_proto/api.pb.h ${out}/modal_proto/task_command_router.pb.h ${out}/api.fds
+    COMMAND ${CMAKE_SOURCE_DIR}/tools/client_api ${out} $<TARGET_FILE:protobuf::protoc>
+    DEPENDS ${CMAKE_SOURCE_DIR}/tools/client_api ${CMAKE_SOURCE_DIR}/tools/client_api.lock
+    COMMENT "client API from the pinned wheel")
+  add_custom_command(
+    OUTPUT ${out}/link.pb.cc ${out}/link.pb.h
+    COMMAND protobuf::protoc -I${CMAKE_SOURCE_DIR}/proto --cpp_out=${out} ${CMAKE_SOURCE_DIR}/proto/link.proto
+    DEPENDS ${CMAKE_SOURCE_DIR}/proto/link.proto)
+  add_library(gridiron_proto STATIC ${client_sources} ${out}/link.pb.cc)
+  target_compile_options(gridiron_proto PRIVATE -O1 -g0 -w)
+  target_include_directories(gridiron_proto SYSTEM PUBLIC ${out})
+  target_link_libraries(gridiron_proto PUBLIC protobuf::libprotobuf)
+  # api.pb.h costs 7 s a file: those who need it share this header.
+  file(WRITE ${out}/pch.cc "")
+  add_library(gridiron_pch STATIC ${out}/pch.cc)
+  target_include_directories(gridiron_pch PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  target_link_libraries(gridiron_pch PUBLIC gridiron_proto base)
+  gridiron_warnings(gridiron_pch)
+  target_precompile_headers(gridiron_pch PRIVATE <modal_proto/api.pb.h> <link.pb.h> <string> <vector> <memory>
+                            <functional> "${CMAKE_SOURCE_DIR}/src/base/loop.h" "${CMAKE_SOURCE_DIR}/src/base/result.h")
+  add_dependencies(gridiron_pch gridiron_proto)
+endfunction()

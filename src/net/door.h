@@ -1,0 +1,48 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/fd.h"
+#include "net/http.h"
+
+namespace gridiron::net {
+
+struct TlsFiles {
+  std::string certificate;  // PEM chain
+  std::string key;          // PEM
+};
+
+struct DoorOptions {
+  std::optional<TlsFiles> tls;  // with TLS a plaintext connection is still recognised and served
+  std::size_t maxConnections = 10'000;
+  std::size_t maxHeaderBytes = 64 * 1024;        // above: 431
+  std::size_t maxBufferedBody = 1024 * 1024;     // per request, before the peer is held back
+  Nanos headTimeout = std::chrono::seconds(20);  // a head that is not complete by then: 408 and closed
+  Nanos idleTimeout = std::chrono::minutes(10);  // no request in progress
+};
+
+// Listens and speaks HTTP/1.1 and HTTP/2 on one port, deciding by the first bytes (and by ALPN under TLS). Every
+// request becomes an Exchange given to the handler in a coroutine of its own. One io_context, its thread only.
+class Door {
+ public:
+  Door(asio::io_context& io, DoorOptions options, HttpHandler handler);
+  ~Door();  // closes everything at once
+
+  // "127.0.0.1:8400", "[::]:8400", "unix:/path"; port 0 picks one. Gives the address as bound. Errors name the address.
+  Result<std::string> listen(const std::string& address);
+  // An already listening socket (made inside a container's network namespace).
+  Result<void> adopt(Fd listening);
+
+  // No new connections; HTTP/2 gets GOAWAY, HTTP/1.1 "connection: close"; returns when the last exchange has ended or
+  // after `grace`, when the rest is cut.
+  Task<void> drain(Nanos grace);
+
+  std::size_t connections() const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace gridiron::net

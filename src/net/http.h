@@ -1,0 +1,72 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/loop.h"
+#include "base/result.h"
+
+namespace gridiron::net {
+
+// Header fields in the order they came, names in lower case.
+class Headers {
+ public:
+  void add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
+  // The first value of `name` (lower case), if there is one.
+  std::optional<std::string_view> find(std::string_view name) const;
+  const std::vector<std::pair<std::string, std::string>>& fields() const { return fields_; }
+  bool empty() const { return fields_.empty(); }
+
+ private:
+  std::vector<std::pair<std::string, std::string>> fields_;
+};
+
+enum class HttpVersion { http10, http11, http2 };
+
+struct RequestHead {
+  std::string method;
+  std::string scheme;     // "http" or "https": how it reached the door
+  std::string authority;  // Host or :authority, as sent
+  std::string target;     // path and query as sent ("/a%20b?x=1")
+  HttpVersion version = HttpVersion::http11;
+  Headers headers;       // without pseudo headers; Host is in `authority` too
+  std::string peerHost;  // "127.0.0.1"; "unix" for a unix socket
+  int peerPort = 0;
+};
+
+// One request and its answer, whatever the HTTP version. Loop thread of its Door only. Everything that waits ends with
+// an error when the peer goes away, so handlers need no special case; `onGone` is for those who wait for something
+// else.
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+  virtual const RequestHead& head() const = 0;
+
+  // The next piece of the body (never empty), nothing at its end. Flow control: what is not read is not received
+  // (bounded buffer). Errors: cancelled (peer gone), invalidArgument (malformed chunking).
+  virtual Task<Result<std::optional<std::string>>> read() = 0;
+
+  // Sends the head. `endStream` = there will be no body. Hop-by-hop headers are the door's own business.
+  virtual Task<Result<void>> respond(int status, Headers headers, bool endStream) = 0;
+  // Sends a piece of the body; returns when the peer's window and our buffer have room.
+  virtual Task<Result<void>> write(std::string chunk) = 0;
+  // Ends the body, with trailers (HTTP/2, or chunked HTTP/1.1 when the client asked "te: trailers").
+  virtual Task<Result<void>> finish(Headers trailers = {}) = 0;
+  // Head, body and end in one write (the fast way for small answers).
+  virtual Task<Result<void>> answer(int status, Headers headers, std::string body) = 0;
+  // Aborts: RST_STREAM or a closed connection; the peer sees that the answer is incomplete.
+  virtual void abort() = 0;
+
+  // `callback` runs once on the loop if the peer goes away before the answer is complete. Setting it again replaces it.
+  virtual void onGone(std::function<void()> callback) = 0;
+  virtual bool gone() const = 0;
+};
+
+using HttpHandler = std::function<Task<void>(std::shared_ptr<Exchange>)>;
+
+}  // namespace gridiron::net

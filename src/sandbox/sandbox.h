@@ -1,0 +1,114 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace gridiron::sandbox {
+
+// One Linux container, knowing nothing of functions or calls. All functions here block for a few milliseconds and may
+// be called from any one thread at a time per object unless said otherwise.
+
+struct Bind {
+  std::string source;  // file or directory on the host
+  std::string target;  // absolute path in the container; made (in the upper layer) when missing
+  bool readOnly = true;
+};
+
+struct Limits {
+  std::int64_t memoryBytes = 0;  // 0 = no limit
+  std::int64_t milliCpu = 0;     // hard quota; 0 = no limit
+  std::int64_t pids = 4096;
+};
+
+enum class Network { none, nat, host };  // host: image builds that must reach what the host reaches
+
+struct Spec {
+  std::string name;                 // unique on this machine: cgroup, netns and directory carry it
+  std::vector<std::string> lowers;  // layer directories, topmost first
+  std::string upper;                // "" = throw-away upper under the state directory
+  std::vector<Bind> binds;          // laid over the root in this order
+  std::vector<std::string> argv;
+  std::vector<std::pair<std::string, std::string>> environment;  // the whole of it
+  std::string workdir = "/";
+  std::string hostname;
+  Limits limits;
+  Network network = Network::nat;
+  bool gridInternal = true;  // `grid.internal` → gateway:gridPort and nothing else of the host
+};
+
+// How the container ended.
+struct Exit {
+  int code = 0;  // exit status of the main process, 128 + signal when killed by one
+  int signal = 0;
+  bool outOfMemory = false;  // the kernel killed something in it for memory
+};
+
+// Named, measured steps of the start ("namespaces", "rootfs", "network", "exec"), for the phases of a cold start.
+struct Phase {
+  std::string name;
+  Nanos took{};
+};
+
+class Sandbox {
+ public:
+  virtual ~Sandbox() = default;  // kills and removes everything of it
+
+  virtual const std::string& name() const = 0;
+  virtual int pid() const = 0;  // of the container's main process, on the host
+  // A socket listening at 127.0.0.1:port inside the container's network namespace: its own door to the grid.
+  virtual Result<Fd> listenInside(int port) = 0;
+  // Read ends of the main process's output. Valid until taken.
+  virtual Fd takeStdout() = 0;
+  virtual Fd takeStderr() = 0;
+  // Becomes readable when the container has ended (a pidfd): for the loop to wait on. Owned by the sandbox.
+  virtual int exitFd() const = 0;
+  // After exitFd is readable: how it ended.
+  virtual Exit wait() = 0;
+  virtual Result<void> signal(int signo) = 0;  // to the main process
+  virtual void kill() = 0;                     // everything in it, at once
+  virtual const std::vector<Phase>& phases() const = 0;
+  // Runs after the end: unmounts and removes cgroup, netns, directories. Repeatable.
+  virtual Result<void> remove() = 0;
+};
+
+// What this host can do, found by looking once at start.
+struct HostFacts {
+  enum class Cgroups { v1, hybrid, v2, none } cgroups = Cgroups::none;
+  bool overlay = false, userNamespaces = false, nftables = false, seccomp = false, pidfd = false, root = false;
+  std::string kernel;
+  std::vector<std::string> problems;  // each: what is missing and what to do about it
+};
+HostFacts probeHost();
+
+class Sandboxes {
+ public:
+  struct Options {
+    std::string stateDirectory;            // uppers, mount points, records of what exists
+    std::string initPath;                  // guest/init, static
+    std::string bridge = "gridiron0";      // made on first use
+    std::string subnet = "10.213.0.0/16";  // containers' addresses; the first is the gateway
+    int gridPort = 8400;                   // what `grid.internal` answers on
+    std::string instance;                  // names this grid's bridge, cgroups, netns: several grids on one host
+  };
+  virtual ~Sandboxes() = default;
+  // Starts the container; its main process is running (exec has succeeded) when this returns. A failure names the step
+  // ("network: …: ENOENT") and leaves nothing behind. `prepare` runs after the namespaces exist and before exec, for
+  // listeners that must be there when the program starts: it is given the sandbox.
+  virtual Result<std::unique_ptr<Sandbox>> start(const Spec& spec,
+                                                 const std::function<Result<void>(Sandbox&)>& prepare) = 0;
+  // Removes what an earlier, killed process of this instance left: mounts, cgroups, network namespaces, links, rules,
+  // processes, directories. Call before the first start.
+  virtual Result<void> sweep() = 0;
+};
+
+Result<std::unique_ptr<Sandboxes>> openSandboxes(Sandboxes::Options options);
+
+}  // namespace gridiron::sandbox
