@@ -1,0 +1,183 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "model/call.h"
+#include "model/function.h"
+#include "store/store.h"
+
+namespace gridiron {
+
+struct CallOptions {
+  FunctionId function;
+  CallKind kind = CallKind::unary;
+  CallMode mode = CallMode::sync;
+  bool returnExceptions = false;
+  bool fromSpawnMap = false;
+  InputId parent;
+};
+
+struct NewInput {
+  int index = 0;
+  Payload args;
+  std::string method;
+};
+
+struct AcceptedInput {
+  int index = 0;
+  InputId id;
+};
+
+// What a container gets to run.
+struct Lease {
+  Input input;
+  CallMode mode = CallMode::sync;
+  CallKind kind = CallKind::unary;
+};
+
+struct OutputQuery {
+  std::string after = "0-0";                   // entry id of the last output seen; "" is "0-0"
+  std::optional<std::pair<int, int>> indices;  // only these of the caller's indices, both ends included
+  bool clearOnSuccess = false;                 // the caller will not ask again: it may be forgotten in a few minutes
+  int most = 0;                                // 0: no limit but `mostBytes`
+  std::size_t mostBytes = 64u << 20;
+};
+
+struct OutputPage {
+  std::vector<Output> outputs;  // in the order they were settled
+  std::string lastEntryId;      // to go on from: "<sequence>-0"
+  int unfinishedInputs = 0;
+  bool finished = false;  // no output will follow
+};
+
+struct CallInfo {
+  Call call;
+  int inputs = 0;
+  int unfinished = 0;
+  int succeeded = 0;
+  int failed = 0;
+};
+
+// What plan/ reads: the work that waits and runs for one function.
+struct Demand {
+  FunctionId function;
+  int queued = 0;   // may start now
+  int running = 0;  // with a container
+  Time oldestQueued{};
+  bool operator==(const Demand&) const = default;
+};
+
+// in: request bodies to the container. out: what it yields or answers.
+enum class Direction { in, out };
+
+// Was the loss of a container its own doing (a crash: costs an attempt) or the grid's (stopped, worker lost: does not)?
+enum class Blame { container, grid };
+
+enum class Settled { accepted, stale };
+enum class Terminate { no, containers };
+
+// Told of changes after they were made. Loop thread; must not call back into Calls but may note, wake and post.
+class CallsObserver {
+ public:
+  virtual ~CallsObserver() = default;
+  // The function has something to lease, or one of its inputs became due.
+  virtual void inputsQueued(const FunctionId&) {}
+  virtual void inputStarted(const Input&) {}
+  // Attempt over. `final`: the output is the input's; else it will run again.
+  virtual void inputEnded(const Input&, const Outcome&, bool /*final*/) {}
+  virtual void outputsReady(const CallId&) {}
+  virtual void dataReady(const CallId&, Direction) {}
+  // takeCancelled(instance) has something.
+  virtual void cancelWanted(const InstanceId&) {}
+  // An input ran out of time, or was cancelled with its container: the container must be interrupted.
+  virtual void interruptWanted(const InstanceId&, const std::string& /*why*/) {}
+};
+
+// A call's life from accepted to settled. Knows nothing of machines: containers are names that lease and settle, and
+// whoever knows that one is gone says so by abandon(). Inputs of unary and map calls are in the store before put()
+// returns and their outputs before settle() does; web calls live in memory only. Loop thread only.
+class Calls {
+ public:
+  struct Options {
+    int queueBound = 65536;                          // waiting inputs of one function
+    std::size_t streamBound = 64u << 20;             // bytes waiting in one direction of one call
+    int lossesAllowed = 3;                           // of containers, without fault of the input
+    Nanos keepResults = std::chrono::hours(24 * 7);  // in the store
+    Nanos keepInMemory = std::chrono::minutes(10);   // finished and not asked for
+  };
+  Calls(Store& store, const Functions& functions, const Clock& clock);
+  Calls(Store& store, const Functions& functions, const Clock& clock, Options options);
+  ~Calls();
+
+  void observe(CallsObserver& observer);  // must outlive this
+  // After a restart: takes the unfinished calls from the store; what ran then is queued again. Once, before the rest.
+  Result<void> load();
+
+  // A call of a function that exists (else notFound). Unary and web calls take one input, maps any number.
+  Result<CallId> open(const CallOptions& options);
+  // All or none. exhausted when the function's queue is full (the text has its depth); an index seen before gives the
+  // id it got then. notFound, failedPrecondition (cancelled) otherwise.
+  Result<std::vector<AcceptedInput>> put(const CallId& call, std::vector<NewInput> inputs);
+  // No inputs will follow the `count` ones.
+  Result<void> finishInputs(const CallId& call, int count);
+
+  // Hands out up to `most` queued inputs of `function`, oldest first. A batched function gets a batch of one method as
+  // soon as it is full or has lingered; then `most` is not looked at. A container whose slots are all taken and that
+  // asks again has lost our answer: it gets the same ones. Empty: nothing to do (yet; see nextDeadline).
+  std::vector<Lease> lease(const InstanceId& instance, const FunctionId& function, int most = 1);
+  // The outcome of an input that `instance` holds, exactly once. stale: it does not hold it (any more); nothing was
+  // changed and there is no use in trying again. An Error: not stored, try again.
+  Result<Settled> settle(const InstanceId& instance, const InputId& input, Outcome outcome);
+  // `instance` is no more and what it held did not end: it is run again or gets internalFailure with `why`.
+  void abandon(const InstanceId& instance, const std::string& why, Blame blame);
+  // Every waiting input of the function ends so (its containers cannot start).
+  void failWaiting(const FunctionId& function, const Outcome& outcome);
+
+  // notFound when there is no such call or it was forgotten.
+  Result<OutputPage> outputs(const CallId& call, const OutputQuery& query);
+  Result<CallInfo> info(const CallId& call);
+  // Function, call and index of an input of a call in memory.
+  std::optional<Input> input(const InputId& id) const;
+  // What waits is settled as terminated at once, what runs too, and its container is told (takeCancelled) or, with
+  // Terminate::containers, interrupted. Nothing happens to a finished call.
+  Result<void> cancel(const CallId& call, Terminate terminate = Terminate::no);
+  // The door is done with a web call: cancels what is left of it and forgets it.
+  void close(const CallId& call);
+  // Inputs that `instance` runs and shall stop, each told once.
+  std::vector<InputId> takeCancelled(const InstanceId& instance);
+
+  std::vector<Demand> demand() const;  // functions with something queued or running
+  Demand demandOf(const FunctionId& function) const;
+  int heldBy(const InstanceId& instance) const;  // inputs it has not settled
+  // The input that runs alone in the container: whose the lines are that it prints now.
+  std::optional<Input> currentInput(const InstanceId& instance) const;
+
+  // The call's data streams. Pushing a chunk of an index seen before is ignored, one out of order is invalidArgument, a
+  // full stream is exhausted: try again when the reader has acknowledged. A chunk with index 0 gets the next one.
+  Result<void> push(const CallId& call, Direction direction, std::vector<DataChunk> chunks);
+  // Chunks with an index above `after`. notFound as for outputs.
+  Result<std::vector<DataChunk>> read(const CallId& call, Direction direction, std::int64_t after) const;
+  // The reader has those up to `upTo` for good.
+  void acknowledge(const CallId& call, Direction direction, std::int64_t upTo);
+
+  // Does what is due: retries, time-outs, lingering batches, forgetting. Call at nextDeadline (and whenever you like).
+  void expire();
+  std::optional<Time> nextDeadline() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// "<sequence>-0" ↔ sequence; anything unreadable is 0.
+std::string entryId(std::int64_t sequence);
+std::int64_t sequenceOf(const std::string& entryId);
+
+}  // namespace gridiron
