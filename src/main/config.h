@@ -1,0 +1,65 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+
+namespace gridiron {
+
+// What the operator decides. Every field has a default, so that `gridiron up` alone starts a grid for one machine.
+struct Settings {
+  std::string data;       // everything that must outlive the process: ledger, blobs, keys
+  std::string cache;      // what can be fetched again: base images, wheels; shared by the grids of a machine
+  std::string listen;     // host:port of the one door
+  std::string publicUrl;  // how clients reach the door; "" = made from listen and TLS
+  std::string domain;     // functions answer at <workspace>--<app>-<function>.<domain>
+  std::string workspace;
+  std::string tlsCertificate, tlsKey;  // PEM files; both or neither
+  std::string logLevel;                // trace, debug, info, warn, error
+  std::vector<std::string> mirrors;    // image registries tried before an image's own
+  bool inheritHostSettings = true;     // image builds use the host's apt, pip, proxy and CA settings
+  Nanos scaledownWindow{};             // how long an idle container stays when its function does not say
+  Nanos stopGrace{};                   // what running containers get between SIGTERM and SIGKILL when the grid ends
+};
+
+// Where values may come from besides the defaults. A flag wins over the environment, which wins over the file.
+struct ConfigSources {
+  std::map<std::string, std::string> flags;        // by key ("tls_key"), as given on the command line
+  std::map<std::string, std::string> environment;  // the whole of it: GRIDIRON_*, HOME, XDG_*
+  std::string file;                                // --config; "" = GRIDIRON_CONFIG, else the usual place if it exists
+  bool root = false;                               // decides the usual places
+};
+
+// One effective value and who set it: "default", "/etc/gridiron/gridiron.toml:3", "GRIDIRON_LISTEN", "--listen".
+struct ConfigValue {
+  std::string key, value, origin;
+};
+
+struct Configuration {
+  Settings settings;
+  std::vector<ConfigValue> values;    // every key, in the order of configKeys()
+  std::vector<std::string> warnings;  // GRIDIRON_ variables that nothing reads
+};
+
+struct ConfigKey {
+  std::string name;  // "log_level": in the file; --log-level and GRIDIRON_LOG_LEVEL elsewhere
+  std::string help;
+};
+const std::vector<ConfigKey>& configKeys();
+std::string flagOf(const std::string& key);
+std::string variableOf(const std::string& key);
+
+// Reads all sources. Errors name the source, the key and what would be right; an unknown key in the file is an error
+// with the nearest known name.
+Result<Configuration> readConfiguration(const ConfigSources& sources);
+
+// The process's own environment, for ConfigSources.
+std::map<std::string, std::string> processEnvironment();
+
+// http(s)://host:port by which clients on this machine reach the door: public_url, else localhost and the port.
+std::string publicUrlOf(const Settings& settings);
+
+}  // namespace gridiron
