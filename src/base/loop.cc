@@ -29,8 +29,17 @@ Task<void> sleepFor(asio::io_context& io, Nanos duration) {
 
 struct Notifier::State {
   explicit State(asio::io_context& context) : io(context) {}
+  // Leaves the list also when its coroutine is destroyed while it waits (the loop is going down).
   struct Waiter {
+    explicit Waiter(State& s) : state(s), timer(s.io.get_executor()), place(s.waiters.insert(s.waiters.end(), this)) {}
+    Waiter(const Waiter&) = delete;
+    Waiter& operator=(const Waiter&) = delete;
+    ~Waiter() {
+      if (!notified) state.waiters.erase(place);
+    }
+    State& state;
     Timer timer;
+    std::list<Waiter*>::iterator place;
     bool notified = false;
   };
   asio::io_context& io;
@@ -42,13 +51,11 @@ Notifier::~Notifier() { notifyAll(); }
 
 Task<bool> Notifier::wait(Nanos timeout) {
   const auto state = state_;
-  State::Waiter waiter{Timer(state->io.get_executor())};
+  State::Waiter waiter(*state);
   // Beyond a day the steady clock's arithmetic is not worth trusting; callers loop anyway.
   waiter.timer.expires_after(std::min<Nanos>(std::max<Nanos>(timeout, Nanos::zero()), std::chrono::hours(24)));
-  const auto place = state->waiters.insert(state->waiters.end(), &waiter);
   boost::system::error_code ignored;
   co_await waiter.timer.async_wait(asio::redirect_error(useTask, ignored));
-  if (!waiter.notified) state->waiters.erase(place);
   co_return waiter.notified;
 }
 
