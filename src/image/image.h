@@ -70,6 +70,10 @@ class Images {
   // Builds `recipe` as `imageId`; its bases must have been built. Failure: the step, its exit code and last output.
   Result<Built> build(const std::string& imageId, const Recipe& recipe, const BuildLog& log);
 
+  // Makes what a container changed on `baseImageId` into the image `imageId` (Image.run_function): the directory
+  // `changes`, an overlay upper of the same file system, becomes its topmost layer by rename; the rest is the base's.
+  Result<Built> commit(const std::string& imageId, const std::string& baseImageId, const std::string& changes);
+
   // Directories to be mounted for a client version on an image (protocol.md §3.6): the client package (→ /pkg) and the
   // dependencies for the image's Python and builder version (→ /__modal/deps), from wheels, .pyc compiled, fetched
   // once.
