@@ -1,0 +1,276 @@
+#include "worker/container.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <chrono>
+
+#include "net/door.h"
+#include "wire/link.h"
+#include "worker/offload.h"
+#include "worker/output.h"
+
+namespace gridiron::worker {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr Nanos kLastOutput = 2s;  // how long the pipes may stay open after the end of the main process
+constexpr int kSystem = 3;         // the file descriptor of our own lines
+constexpr const char* kPutOutputs = "/modal.client.ModalClient/FunctionPutOutputs";
+using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
+
+std::int64_t unixNanos() { return SystemClock().now().time_since_epoch().count(); }
+
+Masker maskerOf(const link::StartInstance& order) {
+  std::vector<std::string> values;
+  for (const link::Variable& secret : order.secrets()) values.push_back(secret.value());
+  return Masker(values);
+}
+
+void addPhases(const std::vector<sandbox::Phase>& phases, link::InstanceEvent& event) {
+  for (const sandbox::Phase& phase : phases) {
+    link::Phase& added = *event.add_phases();
+    added.set_name(phase.name);
+    added.set_nanos(phase.took.count());
+  }
+}
+
+}  // namespace
+
+struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
+  Impl(const ContainerSetting& shared, link::StartInstance given)
+      : setting(shared), order(std::move(given)), stopTimer(shared.io.get_executor()) {}
+
+  const ContainerSetting& setting;
+  const link::StartInstance order;
+  Steps steps;
+  std::shared_ptr<sandbox::Sandbox> sandbox;
+  std::unique_ptr<net::Door> door;
+  std::shared_ptr<OutputPump> output;
+  Timer stopTimer;
+  bool stopping = false, running = false;
+
+  link::InstanceEvent eventOf(link::InstanceEvent::State state) const {
+    link::InstanceEvent event;
+    event.set_task_id(order.task_id());
+    event.set_state(state);
+    event.set_at_unix_nanos(unixNanos());
+    return event;
+  }
+
+  void send(link::InstanceEvent event) {
+    link::FromWorker message;
+    *message.mutable_instance() = std::move(event);
+    setting.uplink.send(std::move(message));
+  }
+
+  void sendLines(std::vector<link::LogLine> lines) {
+    link::FromWorker message;
+    link::LogLines& logs = *message.mutable_logs();
+    logs.set_task_id(order.task_id());
+    for (link::LogLine& line : lines) *logs.add_lines() = std::move(line);
+    setting.uplink.send(std::move(message));
+  }
+
+  void say(const std::string& text) {
+    link::LogLine line;
+    line.set_data(text.ends_with('\n') ? text : text + "\n");
+    line.set_file_descriptor(kSystem);
+    line.set_at_unix_nanos(unixNanos());
+    sendLines({std::move(line)});
+  }
+
+  static Task<Result<std::vector<std::string>>> layMounts(std::shared_ptr<Impl> self) {
+    std::vector<std::string> directories;  // topmost first: the last mount wins
+    const auto begun = std::chrono::steady_clock::now();
+    for (const link::Mount& mount : self->order.mounts()) {
+      if (mount.files().empty()) continue;
+      Result<std::string> laid = co_await self->setting.mounts.layout(mount);
+      if (!laid.ok()) co_return laid.error();
+      directories.insert(directories.begin(), *laid);
+    }
+    self->steps.add("mounts", std::chrono::steady_clock::now() - begun);
+    co_return directories;
+  }
+
+  static Task<Result<void>> start(std::shared_ptr<Impl> self) {
+    Result<std::vector<std::string>> mounts = co_await layMounts(self);
+    if (!mounts.ok()) co_return mounts.error();
+    if (self->stopping) co_return makeError(Code::cancelled, "stopped before it was started");
+    // The pool's thread talks to the loop only by posting.
+    const auto log = [self](std::string_view text) {
+      asio::post(self->setting.io, [self, said = std::string(text)] { self->say(said); });
+    };
+    auto work = [self, mounts = std::move(*mounts), log] {
+      return startContainer(self->setting.start, self->order, mounts, self->steps, log);
+    };
+    Result<Started> started = co_await offload(self->setting.io, self->setting.pool, std::move(work));
+    if (!started.ok()) co_return started.error();
+    self->sandbox = std::move(started->sandbox);
+    if (self->stopping) self->sandbox->kill();
+    Result<void> opened = self->openDoor(std::move(started->listener));
+    self->openOutput();
+    self->running = opened.ok();
+    if (!opened.ok()) self->sandbox->kill();
+    co_return opened;
+  }
+
+  Result<void> openDoor(Fd listener) {
+    const auto relay = std::make_shared<Relay>(
+        Relay{setting.io, setting.channel, setting.controlUrl, setting.caFile, setting.credentials, nullptr});
+    relay->credentials.add("x-gridiron-task", order.task_id());
+    relay->before = [weak = weak_from_this()](const std::string& path) { return beforeCall(weak, path); };
+    door = std::make_unique<net::Door>(
+        setting.io, net::DoorOptions{},
+        [relay](std::shared_ptr<net::Exchange> exchange) { return relayExchange(relay, std::move(exchange)); });
+    return door->adopt(std::move(listener));
+  }
+
+  // What was printed before an output is given must be with control before it, to be counted to the right input.
+  static Task<void> beforeCall(std::weak_ptr<Impl> weak, std::string path) {
+    const std::shared_ptr<Impl> self = weak.lock();
+    if (!self || path != kPutOutputs || !self->output) co_return;
+    self->output->drain();
+    co_await self->setting.uplink.flushed();
+  }
+
+  void openOutput() {
+    OutputPump::Hooks hooks;
+    hooks.lines = [self = weak_from_this()](std::vector<link::LogLine> lines) {
+      if (const auto here = self.lock()) here->sendLines(std::move(lines));
+    };
+    hooks.room = [&uplink = setting.uplink] { return uplink.room(); };
+    output = std::make_shared<OutputPump>(setting.io, maskerOf(order), std::move(hooks));
+    output->start(sandbox->takeStdout(), sandbox->takeStderr());
+  }
+
+  static Task<void> awaitExit(std::shared_ptr<Impl> self) {
+    // The sandbox owns its descriptor; ours refers to the same process.
+    Descriptor exited(self->setting.io.get_executor(), ::fcntl(self->sandbox->exitFd(), F_DUPFD_CLOEXEC, 0));
+    boost::system::error_code failed;
+    co_await exited.async_wait(Descriptor::wait_read, asio::redirect_error(useTask, failed));
+    if (failed) spdlog::error("{}: waiting for its end: {}", self->order.task_id(), failed.message());
+  }
+
+  static Task<void> finish(std::shared_ptr<Impl> self) {
+    co_await awaitExit(self);
+    self->running = false;
+    self->stopTimer.cancel();
+    const std::shared_ptr<sandbox::Sandbox> sandbox = self->sandbox;
+    auto wait = [sandbox] { return sandbox->wait(); };
+    const sandbox::Exit exit = co_await offload(self->setting.io, self->setting.pool, std::move(wait));
+    co_await self->output->ended(kLastOutput);
+    co_await commit(self, exit.code);
+    link::InstanceEvent event = self->eventOf(link::InstanceEvent::EXITED);
+    event.set_exit_code(exit.code);
+    event.set_exit_signal(exit.signal);
+    event.set_out_of_memory(exit.outOfMemory);
+    self->send(std::move(event));
+  }
+
+  // Image.run_function: what the container changed becomes an image.
+  static Task<void> commit(std::shared_ptr<Impl> self, int exitCode) {
+    if (self->order.commit_as_image_id().empty()) co_return;
+    link::FromWorker message;
+    link::BuildEvent& event = *message.mutable_build();
+    event.set_image_id(self->order.commit_as_image_id());
+    event.set_finished(true);
+    if (exitCode != 0) {
+      event.set_error(fmt::format("the function ended with exit code {}", exitCode));
+    } else {
+      auto work = [self]() -> Result<image::Built> {
+        // Mounts must be gone before the directory moves.
+        RETURN_IF_ERROR(self->sandbox->remove());
+        return self->setting.start.images->commit(self->order.commit_as_image_id(), self->order.image_id(),
+                                                  changesDirectory(self->setting.start, self->order.task_id()));
+      };
+      Result<image::Built> built = co_await offload(self->setting.io, self->setting.pool, std::move(work));
+      if (built.ok()) {
+        *event.mutable_facts() = wire::toLink(*built);
+      } else {
+        event.set_error(built.error().message);
+      }
+    }
+    self->setting.uplink.send(std::move(message));
+  }
+
+  void notStarted(const Error& error) {
+    if (!order.commit_as_image_id().empty()) {
+      link::FromWorker message;
+      message.mutable_build()->set_image_id(order.commit_as_image_id());
+      message.mutable_build()->set_finished(true);
+      message.mutable_build()->set_error(error.message);
+      setting.uplink.send(std::move(message));
+    }
+    link::InstanceEvent event = eventOf(link::InstanceEvent::EXITED);
+    event.set_error(error.message);
+    send(std::move(event));
+  }
+
+  static Task<void> remove(std::shared_ptr<Impl> self) {
+    if (self->door) {
+      co_await self->door->drain(0ns);
+      self->door.reset();
+    }
+    auto work = [self]() -> Result<void> {
+      Result<void> removed;
+      if (self->sandbox) removed = self->sandbox->remove();
+      self->sandbox.reset();
+      removeContainerFiles(self->setting.start, self->order.task_id());
+      return removed;
+    };
+    Result<void> removed = co_await offload(self->setting.io, self->setting.pool, std::move(work));
+    if (!removed.ok()) spdlog::warn("{}: removing it: {}", self->order.task_id(), removed.error().message);
+  }
+};
+
+Container::Container(const ContainerSetting& setting, link::StartInstance order)
+    : impl_(std::make_shared<Impl>(setting, std::move(order))) {}
+
+Container::~Container() = default;
+
+Task<void> Container::run() {
+  const std::shared_ptr<Impl> self = impl_;
+  self->send(self->eventOf(link::InstanceEvent::STARTING));
+  Result<void> started = co_await Impl::start(self);
+  if (started.ok()) {
+    link::InstanceEvent event = self->eventOf(link::InstanceEvent::RUNNING);
+    addPhases(self->steps.phases(), event);
+    self->send(std::move(event));
+    co_await Impl::finish(self);
+  } else {
+    spdlog::warn("{}: start: {}", self->order.task_id(), started.error().message);
+    self->notStarted(started.error());
+  }
+  co_await Impl::remove(self);
+}
+
+void Container::stop(Nanos grace) {
+  Impl& self = *impl_;
+  const bool again = self.stopping;
+  self.stopping = true;
+  if (!self.running) return;
+  if (grace <= Nanos::zero()) {
+    self.sandbox->kill();
+    return;
+  }
+  if (!again) (void)self.sandbox->signal(SIGTERM).ok();
+  self.stopTimer.expires_after(grace);
+  self.stopTimer.async_wait([weak = std::weak_ptr<Impl>(impl_)](const boost::system::error_code& failed) {
+    const auto here = weak.lock();
+    if (here && !failed && here->running) here->sandbox->kill();
+  });
+}
+
+void Container::signal(int number) {
+  if (!impl_->running) return;
+  Result<void> sent = impl_->sandbox->signal(number);
+  if (!sent.ok()) spdlog::warn("{}: signal {}: {}", impl_->order.task_id(), number, sent.error().message);
+}
+
+}  // namespace gridiron::worker

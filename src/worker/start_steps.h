@@ -1,0 +1,65 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/result.h"
+#include "link.pb.h"
+#include "sandbox/sandbox.h"
+#include "worker/image_shelf.h"
+
+namespace gridiron::worker {
+
+// Runs the named steps of something and remembers how long each took. A failed step's error carries its name.
+class Steps {
+ public:
+  template <class Step>
+  auto run(const std::string& name, Step&& step) -> decltype(step()) {
+    const auto begun = std::chrono::steady_clock::now();
+    auto result = step();
+    add(name, std::chrono::steady_clock::now() - begun);
+    if (!result.ok()) return result.error().within(name);
+    return result;
+  }
+  void add(std::string name, Nanos took) { phases_.push_back({std::move(name), took}); }
+  const std::vector<sandbox::Phase>& phases() const { return phases_; }
+
+ private:
+  std::vector<sandbox::Phase> phases_;
+};
+
+// Where a start finds and puts things.
+struct StartSetting {
+  sandbox::Sandboxes* sandboxes = nullptr;
+  ImageShelf* images = nullptr;
+  std::string dataDirectory;
+  int containerPort = 0;
+};
+
+// A started container.
+struct Started {
+  std::unique_ptr<sandbox::Sandbox> sandbox;
+  Fd listener;  // at 127.0.0.1:containerPort inside it
+};
+
+// The environment of a container of `order` on `image`: the image's, under the order's, under its secrets, under what
+// the client's entrypoint relies on.
+std::vector<std::pair<std::string, std::string>> environmentOf(const link::StartInstance& order,
+                                                               const image::Built& image, int containerPort);
+
+// Where the changes of a container are kept when an image is to be made of them.
+std::string changesDirectory(const StartSetting& setting, const std::string& taskId);
+
+// Starts the container that `order` asks for over the image's layers and `mounts` (directories, topmost first). Blocks;
+// any thread. On failure nothing is left behind. Progress that is worth telling (a client package being fetched) goes
+// to `log`.
+Result<Started> startContainer(const StartSetting& setting, const link::StartInstance& order,
+                               const std::vector<std::string>& mounts, Steps& steps, const image::BuildLog& log);
+
+// Removes what startContainer laid down for `taskId` beside the sandbox. Blocks.
+void removeContainerFiles(const StartSetting& setting, const std::string& taskId);
+
+}  // namespace gridiron::worker
