@@ -95,3 +95,14 @@ function(gridiron_proto)
                             <functional> "${CMAKE_SOURCE_DIR}/src/base/loop.h" "${CMAKE_SOURCE_DIR}/src/base/result.h")
   add_dependencies(gridiron_pch gridiron_proto)
 endfunction()
+
+# The page's files (web/) as the library web_files.
+function(gridiron_web_files)
+  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/web/*.html ${CMAKE_SOURCE_DIR}/web/*.css ${CMAKE_SOURCE_DIR}/web/*.js)
+  add_custom_command(
+    OUTPUT ${CMAKE_BINARY_DIR}/web_files.cc
+    COMMAND ${CMAKE_SOURCE_DIR}/tools/embed ${CMAKE_BINARY_DIR}/web_files.cc ${files}
+    DEPENDS ${CMAKE_SOURCE_DIR}/tools/embed ${files})
+  add_library(web_files STATIC ${CMAKE_BINARY_DIR}/web_files.cc)
+  target_include_directories(web_files PRIVATE ${CMAKE_SOURCE_DIR}/src)
+endfunction()
