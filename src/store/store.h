@@ -94,7 +94,8 @@ class Batch {
   Batch& erase(std::string kind, std::string id) { return add(EraseObject{std::move(kind), std::move(id)}); }
   Batch& put(Call call) { return add(std::move(call)); }
   Batch& put(Input input) { return add(std::move(input)); }
-  Batch& put(Output output) { return add(std::move(output)); }  // also settles the input of that id
+  // Also settles the input of that id. A second output of an input, or in a place that is taken, is alreadyExists.
+  Batch& put(Output output) { return add(std::move(output)); }
   Batch& eraseCall(CallId call) { return add(EraseCall{std::move(call)}); }
   Batch& put(Instance instance) { return add(std::move(instance)); }
   Batch& put(UsageRecord record) { return add(std::move(record)); }
@@ -128,10 +129,10 @@ class Store {
   virtual Result<std::vector<Object>> list(const ObjectQuery& query) = 0;
 
   virtual Result<std::optional<StoredCall>> call(const CallId& id) = 0;
-  // Calls with an input that is not settled, or whose inputs are still to come, oldest first.
+  // Calls with an input that is not settled, oldest first.
   virtual Result<std::vector<StoredCall>> unfinishedCalls() = 0;
 
-  // In order of time.
+  // In order of time; with Keep::oldest in order of sequence, to go on after the last one.
   virtual Result<std::vector<LogEntry>> logs(const LogQuery& query) = 0;
   // Buckets aligned to `width` since the epoch, oldest first, empty ones left out. Limit and keep are ignored.
   virtual Result<std::vector<LogBucket>> countLogs(const LogQuery& query, Nanos width) = 0;
