@@ -1,0 +1,380 @@
+#include "store/store.h"
+
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+
+#include <filesystem>
+
+#include "base/id.h"
+
+namespace gridiron {
+namespace {
+
+using namespace std::chrono_literals;
+
+const Time kStart{std::chrono::seconds{1'700'000'000}};
+
+std::string temporaryDirectory() {
+  const auto path = std::filesystem::temp_directory_path() / randomId("gridiron-store");
+  std::filesystem::create_directories(path);
+  return path.string();
+}
+
+struct MemoryMaker {
+  std::unique_ptr<Store> make() { return openMemoryStore(); }
+};
+
+struct SqliteMaker {
+  std::string directory = temporaryDirectory();
+  ~SqliteMaker() { std::filesystem::remove_all(directory); }
+  std::unique_ptr<Store> make() {
+    auto store = openSqliteStore(directory + "/data/grid.db");
+    GRID_CHECK(store.ok());
+    return std::move(store).value();
+  }
+};
+
+Object object(const std::string& id, const std::string& name, Nanos age = 0s) {
+  return Object{"app", id, "acme", "main", name, true, kStart - age, "body of " + id};
+}
+
+Input input(const std::string& id, const std::string& call, int index) {
+  Input i;
+  i.id = InputId{id};
+  i.call = CallId{call};
+  i.function = FunctionId{"fu-1"};
+  i.index = index;
+  i.args = Payload{DataFormat::pickle, std::string("\x80\x04\0x", 4), {}};
+  return i;
+}
+
+Call call(const std::string& id, Nanos age = 0s) {
+  Call c;
+  c.id = CallId{id};
+  c.function = FunctionId{"fu-1"};
+  c.createdAt = kStart - age;
+  return c;
+}
+
+Output output(const std::string& inputId, const std::string& callId, std::int64_t sequence) {
+  Output o;
+  o.input = InputId{inputId};
+  o.call = CallId{callId};
+  o.sequence = sequence;
+  o.outcome.status = OutcomeStatus::success;
+  o.outcome.value.data = "result of " + inputId;
+  return o;
+}
+
+LogEntry line(const std::string& text, Nanos at, const std::string& app = "ap-1") {
+  LogEntry e;
+  e.at = kStart + at;
+  e.text = text;
+  e.app = AppId{app};
+  return e;
+}
+
+template <class Maker>
+class StoreContract : public testing::Test {
+ protected:
+  Maker maker;
+  std::unique_ptr<Store> store = maker.make();
+
+  void apply(const Batch& batch) {
+    auto done = store->apply(batch);
+    ASSERT_TRUE(done.ok()) << done.error().message;
+  }
+  std::vector<std::string> texts(const LogQuery& query) {
+    std::vector<std::string> texts;
+    const auto entries = store->logs(query).value();
+    for (const auto& e : entries) texts.push_back(e.text);
+    return texts;
+  }
+  std::vector<std::string> ids(const ObjectQuery& query) {
+    std::vector<std::string> ids;
+    const auto objects = store->list(query).value();
+    for (const auto& o : objects) ids.push_back(o.id);
+    return ids;
+  }
+};
+using Stores = testing::Types<MemoryMaker, SqliteMaker>;
+TYPED_TEST_SUITE(StoreContract, Stores);
+
+TYPED_TEST(StoreContract, AnObjectIsFoundByIdAndByName) {
+  this->apply(Batch().put(object("ap-1", "shop")));
+  EXPECT_EQ(*this->store->get("app", "ap-1").value(), object("ap-1", "shop"));
+  EXPECT_EQ(this->store->find("app", "acme", "main", "shop").value()->id, "ap-1");
+  EXPECT_FALSE(this->store->get("secret", "ap-1").value());
+  EXPECT_FALSE(this->store->find("app", "acme", "dev", "shop").value());
+  EXPECT_FALSE(this->store->find("app", "other", "main", "shop").value());
+}
+
+TYPED_TEST(StoreContract, PuttingAgainReplaces) {
+  this->apply(Batch().put(object("ap-1", "shop")));
+  auto changed = object("ap-1", "store");
+  changed.body = std::string("\0\x01", 2);
+  this->apply(Batch().put(changed));
+  EXPECT_EQ(*this->store->get("app", "ap-1").value(), changed);
+  EXPECT_FALSE(this->store->find("app", "acme", "main", "shop").value());
+}
+
+TYPED_TEST(StoreContract, ATakenNameUndoesTheWholeBatch) {
+  this->apply(Batch().put(object("ap-1", "shop")));
+  const auto done = this->store->apply(Batch().put(object("ap-2", "other")).put(object("ap-3", "shop")));
+  ASSERT_FALSE(done.ok());
+  EXPECT_EQ(done.error().code, Code::alreadyExists);
+  EXPECT_EQ(done.error().message, "app 'shop' already exists in environment 'main'");
+  EXPECT_FALSE(this->store->get("app", "ap-2").value());
+}
+
+TYPED_TEST(StoreContract, ANameIsFreeOnceItsHolderIsErasedOrNotLive) {
+  this->apply(Batch().put(object("ap-1", "shop")));
+  this->apply(Batch().erase("app", "ap-1").put(object("ap-2", "shop")));
+  auto retired = object("ap-2", "shop");
+  retired.live = false;
+  this->apply(Batch().put(retired).put(object("ap-3", "shop")));
+  EXPECT_EQ(this->store->find("app", "acme", "main", "shop").value()->id, "ap-3");
+}
+
+TYPED_TEST(StoreContract, ManyObjectsMayHaveNoName) {
+  this->apply(Batch().put(object("ap-1", "")).put(object("ap-2", "")));
+  EXPECT_FALSE(this->store->find("app", "acme", "main", "").value());
+}
+
+TYPED_TEST(StoreContract, ListsAreNewestFirstAndPageByTime) {
+  this->apply(Batch().put(object("ap-1", "a", 3s)).put(object("ap-2", "b", 1s)).put(object("ap-3", "c", 2s)));
+  ObjectQuery query;
+  query.kind = "app";
+  query.limit = 2;
+  EXPECT_EQ(this->ids(query), (std::vector<std::string>{"ap-2", "ap-3"}));
+  query.createdBefore = kStart - 2s;
+  EXPECT_EQ(this->ids(query), (std::vector<std::string>{"ap-1"}));
+}
+
+TYPED_TEST(StoreContract, ListsAreRestrictedByWhatIsAsked) {
+  auto elsewhere = object("ap-2", "b");
+  elsewhere.environment = "dev";
+  auto retired = object("ap-3", "c");
+  retired.live = false;
+  this->apply(Batch().put(object("ap-1", "a")).put(elsewhere).put(retired));
+  ObjectQuery query;
+  query.kind = "app";
+  query.environment = "main";
+  EXPECT_EQ(this->ids(query), (std::vector<std::string>{"ap-1"}));
+  query.liveOnly = false;
+  EXPECT_EQ(this->ids(query).size(), 2u);
+  query.environment.reset();
+  query.workspace = "acme";
+  query.idPrefix = "ap-2";
+  EXPECT_EQ(this->ids(query), (std::vector<std::string>{"ap-2"}));
+  query.idPrefix = "ap-%";
+  EXPECT_TRUE(this->ids(query).empty()) << "a prefix is no pattern";
+}
+
+TYPED_TEST(StoreContract, ACallComesBackWithItsInputsInTheirOrder) {
+  this->apply(Batch().put(call("fc-1")).put(input("in-b", "fc-1", 1)).put(input("in-a", "fc-1", 0)));
+  const auto stored = this->store->call(CallId{"fc-1"}).value();
+  ASSERT_TRUE(stored);
+  EXPECT_EQ(stored->call, call("fc-1"));
+  ASSERT_EQ(stored->inputs.size(), 2u);
+  EXPECT_EQ(stored->inputs[0], input("in-a", "fc-1", 0));
+  EXPECT_FALSE(this->store->call(CallId{"fc-2"}).value());
+}
+
+TYPED_TEST(StoreContract, AnOutputSettlesItsInput) {
+  this->apply(Batch().put(call("fc-1")).put(input("in-a", "fc-1", 0)).put(input("in-b", "fc-1", 1)));
+  this->apply(Batch().put(output("in-b", "fc-1", 1)));
+  const auto stored = this->store->call(CallId{"fc-1"}).value();
+  EXPECT_EQ(stored->inputs[0].state, InputState::queued);
+  EXPECT_EQ(stored->inputs[1].state, InputState::settled);
+  EXPECT_EQ(stored->outputs, std::vector{output("in-b", "fc-1", 1)});
+}
+
+TYPED_TEST(StoreContract, AnInputHasOneOutput) {
+  this->apply(Batch().put(call("fc-1")).put(input("in-a", "fc-1", 0)).put(output("in-a", "fc-1", 1)));
+  EXPECT_EQ(this->store->apply(Batch().put(output("in-a", "fc-1", 2))).error().code, Code::alreadyExists);
+  EXPECT_EQ(this->store->call(CallId{"fc-1"}).value()->outputs.size(), 1u);
+}
+
+TYPED_TEST(StoreContract, UnfinishedCallsAreThoseWithAnOpenInput) {
+  this->apply(Batch().put(call("fc-new")).put(input("in-1", "fc-new", 0)));
+  this->apply(Batch().put(call("fc-old", 9s)).put(input("in-2", "fc-old", 0)));
+  this->apply(Batch().put(call("fc-done")).put(input("in-3", "fc-done", 0)).put(output("in-3", "fc-done", 1)));
+  this->apply(Batch().put(call("fc-empty")));
+  const auto calls = this->store->unfinishedCalls().value();
+  ASSERT_EQ(calls.size(), 2u);
+  EXPECT_EQ(calls[0].call.id.value, "fc-old");
+  EXPECT_EQ(calls[1].call.id.value, "fc-new");
+}
+
+TYPED_TEST(StoreContract, ErasingACallTakesAllOfIt) {
+  this->apply(Batch().put(call("fc-1")).put(input("in-a", "fc-1", 0)).put(output("in-a", "fc-1", 1)));
+  this->apply(Batch().eraseCall(CallId{"fc-1"}));
+  EXPECT_FALSE(this->store->call(CallId{"fc-1"}).value());
+  this->apply(Batch().put(call("fc-1")).put(input("in-a", "fc-1", 0)).put(output("in-a", "fc-1", 1)));
+}
+
+TYPED_TEST(StoreContract, TheNewestLinesComeBackInOrderOfTime) {
+  this->apply(Batch().append({line("third", 3s), line("first", 1s), line("second", 2s)}));
+  LogQuery query;
+  query.app = AppId{"ap-1"};
+  query.limit = 2;
+  EXPECT_EQ(this->texts(query), (std::vector<std::string>{"second", "third"}));
+  query.until = kStart + 3s;
+  EXPECT_EQ(this->texts(query), (std::vector<std::string>{"first", "second"}));
+  query.since = kStart + 2s;
+  EXPECT_EQ(this->texts(query), (std::vector<std::string>{"second"}));
+}
+
+TYPED_TEST(StoreContract, AReaderGoesOnAfterTheLastSequence) {
+  this->apply(Batch().append({line("a", 2s), line("b", 1s), line("c", 3s)}));
+  LogQuery query;
+  query.keep = LogQuery::Keep::oldest;
+  query.limit = 2;
+  auto got = this->store->logs(query).value();
+  ASSERT_EQ(got.size(), 2u);
+  EXPECT_EQ(got[1].text, "b");
+  query.after = got[1].sequence;
+  EXPECT_EQ(this->texts(query), (std::vector<std::string>{"c"}));
+}
+
+TYPED_TEST(StoreContract, LinesAreFoundByWhatPrintedThem) {
+  auto a = line("from the task", 1s);
+  a.instance = InstanceId{"ta-1"};
+  a.function = FunctionId{"fu-1"};
+  auto b = line("from the build", 2s, "");
+  b.image = ImageId{"im-1"};
+  auto c = line("100% of the call", 3s);
+  c.call = CallId{"fc-1"};
+  c.input = InputId{"in-1"};
+  c.source = LogSource::stderrLine;
+  this->apply(Batch().append({a, b, c}));
+  LogQuery query;
+  query.instance = InstanceId{"ta-1"};
+  EXPECT_EQ(this->texts(query), (std::vector<std::string>{"from the task"}));
+  query = {};
+  query.image = ImageId{"im-1"};
+  EXPECT_EQ(this->texts(query), (std::vector<std::string>{"from the build"}));
+  query = {};
+  query.call = CallId{"fc-1"};
+  EXPECT_EQ(this->texts(query), (std::vector<std::string>{"100% of the call"}));
+  query = {};
+  query.source = LogSource::stderrLine;
+  EXPECT_EQ(this->texts(query).size(), 1u);
+  query = {};
+  query.text = "%";
+  EXPECT_EQ(this->texts(query), (std::vector<std::string>{"100% of the call"})) << "the text is no pattern";
+}
+
+TYPED_TEST(StoreContract, CountsAgreeWithWhatIsFetched) {
+  auto error = line("oops", 61s);
+  error.source = LogSource::stderrLine;
+  this->apply(Batch().append({line("a", 0s), line("b", 10s), error, line("elsewhere", 5s, "ap-2")}));
+  LogQuery query;
+  query.app = AppId{"ap-1"};
+  const auto buckets = this->store->countLogs(query, 60s).value();
+  const Time first{std::chrono::seconds{1'700'000'000 / 60 * 60}};
+  ASSERT_EQ(buckets.size(), 2u);
+  EXPECT_EQ(buckets[0], (LogBucket{first, 2, 0, 0}));
+  EXPECT_EQ(buckets[1], (LogBucket{first + 60s, 0, 1, 0}));
+  EXPECT_EQ(this->store->countLogs(query, 0s).error().code, Code::invalidArgument);
+}
+
+TYPED_TEST(StoreContract, ContainersAreListedNewestFirst) {
+  Instance a;
+  a.id = InstanceId{"ta-1"};
+  a.app = AppId{"ap-1"};
+  a.wantedAt = kStart;
+  a.phases = {{"queue", 2ms}};
+  auto b = a;
+  b.id = InstanceId{"ta-2"};
+  b.wantedAt = kStart + 1s;
+  this->apply(Batch().put(a).put(b));
+  EXPECT_EQ(*this->store->instance(a.id).value(), a);
+  b.state = InstanceState::gone;
+  this->apply(Batch().put(b));
+  EXPECT_EQ(this->store->instances(AppId{"ap-1"}, false, 0).value(), (std::vector{b, a}));
+  EXPECT_EQ(this->store->instances({}, true, 0).value(), std::vector{a});
+  EXPECT_TRUE(this->store->instances(AppId{"ap-2"}, false, 0).value().empty());
+  EXPECT_FALSE(this->store->instance(InstanceId{"ta-3"}).value());
+}
+
+TYPED_TEST(StoreContract, AUsageRecordWrittenTwiceIsOneRecord) {
+  UsageRecord r;
+  r.id = "ta-1";
+  r.app = AppId{"ap-1"};
+  r.startedAt = kStart;
+  this->apply(Batch().put(r));
+  r.endedAt = kStart + 10s;
+  this->apply(Batch().put(r));
+  UsageQuery query;
+  query.app = AppId{"ap-1"};
+  EXPECT_EQ(this->store->usage(query).value(), std::vector{r});
+  query.since = kStart + 11s;
+  EXPECT_TRUE(this->store->usage(query).value().empty());
+  query.since.reset();
+  query.until = kStart;
+  EXPECT_TRUE(this->store->usage(query).value().empty());
+}
+
+TYPED_TEST(StoreContract, UsageThatHasNotEndedIsInEveryLaterPeriod) {
+  UsageRecord r;
+  r.id = "ta-1";
+  r.startedAt = kStart;
+  this->apply(Batch().put(r));
+  UsageQuery query;
+  query.since = kStart + 1h;
+  EXPECT_EQ(this->store->usage(query).value().size(), 1u);
+}
+
+TYPED_TEST(StoreContract, PruningForgetsOldFinishedCallsAndOldLines) {
+  this->apply(Batch().put(call("fc-old", 1h)).put(input("in-1", "fc-old", 0)).put(output("in-1", "fc-old", 1)));
+  this->apply(Batch().put(call("fc-open", 1h)).put(input("in-2", "fc-open", 0)));
+  this->apply(Batch().put(call("fc-new")).put(input("in-3", "fc-new", 0)).put(output("in-3", "fc-new", 1)));
+  this->apply(Batch().append({line("old", -1h), line("new", 0s)}));
+  ASSERT_TRUE(this->store->prune(kStart - 1min, kStart - 1min).ok());
+  EXPECT_FALSE(this->store->call(CallId{"fc-old"}).value());
+  EXPECT_EQ(this->store->call(CallId{"fc-open"}).value()->inputs.size(), 1u);
+  EXPECT_EQ(this->store->call(CallId{"fc-new"}).value()->outputs.size(), 1u);
+  EXPECT_EQ(this->texts({}), (std::vector<std::string>{"new"}));
+}
+
+TEST(SqliteStore, WhatWasAppliedIsThereAfterARestart) {
+  SqliteMaker maker;
+  auto store = maker.make();
+  ASSERT_TRUE(store->apply(Batch().put(object("ap-1", "shop")).put(call("fc-1")).put(input("in-1", "fc-1", 0))).ok());
+  store.reset();
+  store = maker.make();
+  EXPECT_EQ(store->find("app", "acme", "main", "shop").value()->id, "ap-1");
+  EXPECT_EQ(store->unfinishedCalls().value().size(), 1u);
+}
+
+TEST(SqliteStore, AFileOfANewerProgramIsRefused) {
+  SqliteMaker maker;
+  maker.make();
+  sqlite3* raw = nullptr;
+  const auto path = maker.directory + "/data/grid.db";
+  ASSERT_EQ(sqlite3_open(path.c_str(), &raw), SQLITE_OK);
+  sqlite3_exec(raw, "PRAGMA user_version = 99", nullptr, nullptr, nullptr);
+  sqlite3_close(raw);
+  const auto store = openSqliteStore(path);
+  ASSERT_FALSE(store.ok());
+  EXPECT_EQ(store.error().code, Code::failedPrecondition);
+}
+
+TEST(SqliteStore, AFileThatIsNoDatabaseIsAnErrorThatNamesIt) {
+  SqliteMaker maker;
+  const auto path = maker.directory + "/junk.db";
+  FILE* file = fopen(path.c_str(), "w");
+  fputs(std::string(4096, 'x').c_str(), file);
+  fclose(file);
+  const auto store = openSqliteStore(path);
+  ASSERT_FALSE(store.ok());
+  EXPECT_EQ(store.error().code, Code::dataLoss);
+  EXPECT_NE(store.error().message.find(path), std::string::npos);
+}
+
+TEST(SqliteStore, ADirectoryThatCannotBeMadeIsAnError) { EXPECT_FALSE(openSqliteStore("/proc/none/grid.db").ok()); }
+
+}  // namespace
+}  // namespace gridiron
