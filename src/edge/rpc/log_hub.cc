@@ -1,0 +1,98 @@
+#include <set>
+
+#include "edge/rpc/logs.h"
+#include "wire/pickle.h"
+
+namespace gridiron::edge {
+
+namespace {
+constexpr Nanos kGather = std::chrono::milliseconds(15);
+constexpr std::size_t kMostKept = 64 * 1024;
+}  // namespace
+
+struct LogHub::State {
+  asio::io_context& io;
+  Store& store;
+  const Calls& calls;
+  const Fleet& fleet;
+  Wakes& wakes;
+  const Clock& clock;
+  std::vector<LogEntry> pending;
+  bool flushing = false;  // a flush is on its way
+  bool closed = false;
+
+  void complete(LogEntry& entry) const {
+    entry.text = wire::toValidUtf8(entry.text);
+    if (entry.at == Time{}) entry.at = clock.now();
+    if (entry.instance.empty()) return;
+    if (std::optional<Instance> instance = fleet.find(entry.instance)) {
+      if (entry.app.empty()) entry.app = instance->app;
+      if (entry.function.empty()) entry.function = instance->function;
+    }
+    if (!entry.input.empty()) return;
+    if (std::optional<Input> input = calls.currentInput(entry.instance)) {
+      entry.input = input->id;
+      entry.call = input->call;
+    }
+  }
+
+  Result<void> flush() {
+    if (pending.empty()) return {};
+    std::set<AppId> apps;
+    for (const LogEntry& entry : pending) apps.insert(entry.app);
+    Batch batch;
+    batch.append(pending);
+    Result<void> written = store.apply(batch);
+    if (!written.ok()) {
+      if (pending.size() > kMostKept) pending.erase(pending.begin(), pending.end() - kMostKept);
+      return written;
+    }
+    pending.clear();
+    for (const AppId& app : apps) wakes.ring(Wake::logs(app));
+    return {};
+  }
+};
+
+namespace {
+template <class State>
+Task<void> flushSoon(std::shared_ptr<State> state) {
+  co_await sleepFor(state->io, kGather);
+  state->flushing = false;
+  if (!state->closed) (void)state->flush();
+}
+}  // namespace
+
+LogHub::LogHub(asio::io_context& io, Store& store, const Calls& calls, const Fleet& fleet, Wakes& wakes,
+               const Clock& clock)
+    : state_(std::make_shared<State>(State{io, store, calls, fleet, wakes, clock, {}, false, false})) {}
+
+LogHub::~LogHub() {
+  (void)state_->flush();
+  state_->closed = true;
+}
+
+void LogHub::append(std::vector<LogEntry> entries) {
+  for (LogEntry& entry : entries) {
+    state_->complete(entry);
+    state_->pending.push_back(std::move(entry));
+  }
+  if (state_->flushing || state_->pending.empty()) return;
+  state_->flushing = true;
+  spawn(state_->io, flushSoon(state_));
+}
+
+Result<void> LogHub::flush() { return state_->flush(); }
+
+void LogHub::notice(const Instance& instance, const std::string& text) {
+  LogEntry entry;
+  entry.source = LogSource::system;
+  entry.text = text.ends_with('\n') ? text : text + "\n";
+  entry.app = instance.app;
+  entry.function = instance.function;
+  entry.instance = instance.id;
+  std::vector<LogEntry> entries;
+  entries.push_back(std::move(entry));
+  append(std::move(entries));
+}
+
+}  // namespace gridiron::edge

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/loop.h"
+#include "calls/calls.h"
+#include "edge/rpc/wakes.h"
+#include "fleet/fleet.h"
+#include "model/log.h"
+#include "store/store.h"
+
+namespace gridiron::edge {
+
+// Where log lines come in. They are gathered for some milliseconds, written to the store in one go, and then everybody
+// who follows the app is woken. Also writes the fleet's own notices into the containers' logs: give it to the fleet as
+// observer. Loop thread only.
+class LogHub final : public FleetObserver {
+ public:
+  LogHub(asio::io_context& io, Store& store, const Calls& calls, const Fleet& fleet, Wakes& wakes, const Clock& clock);
+  ~LogHub() override;
+
+  // Completes each entry from what is known of its container (app, function, and the input that runs alone in it) as
+  // far as the entry does not say; text that is not UTF-8 is repaired. An entry without a time gets now.
+  void append(std::vector<LogEntry> entries);
+  // Writes what was gathered, now. On failure (disk full) it is kept, up to 64 Ki entries, and tried again with the
+  // next.
+  Result<void> flush();
+
+  void notice(const Instance& instance, const std::string& text) override;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace gridiron::edge
