@@ -35,7 +35,8 @@ function(gridiron_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Werror)
   # GCC 12 reports false positives inside Asio's and the standard library's inlined code.
   target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-restrict
-                         -Wno-stringop-overflow -Wno-array-bounds -Wno-dangling-pointer>)
+                         -Wno-stringop-overflow -Wno-stringop-overread
+                         -Wno-array-bounds -Wno-dangling-pointer>)
   target_compile_definitions(${target} PRIVATE BOOST_ASIO_NO_DEPRECATED BOOST_ERROR_CODE_HEADER_ONLY)
 endfunction()
 
