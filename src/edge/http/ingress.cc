@@ -1,0 +1,127 @@
+#include "edge/http/ingress.h"
+
+#include "edge/http/answers.h"
+#include "edge/http/scope.h"
+#include "edge/http/web_call.h"
+
+namespace gridiron::edge {
+namespace {
+
+constexpr Nanos kLookAgain = std::chrono::seconds(30);
+
+Task<void> reply(std::shared_ptr<net::Exchange> exchange, Answer answer) {
+  (void)co_await exchange->answer(answer.status, std::move(answer.headers), std::move(answer.body));
+}
+
+bool wantsWebSocket(const net::RequestHead& head) {
+  auto upgrade = head.headers.find("upgrade");
+  return head.headers.find("sec-websocket-key") || (upgrade && *upgrade == "websocket");
+}
+
+// The proxy token of a request: Modal-Key and Modal-Secret, or both in one bearer ("wk-….ws-…").
+std::pair<std::string, std::string> proxyTokenOf(const net::RequestHead& head) {
+  auto key = head.headers.find("modal-key"), secret = head.headers.find("modal-secret");
+  if (key && secret) return {std::string(*key), std::string(*secret)};
+  auto authorization = head.headers.find("authorization");
+  constexpr std::string_view kBearer = "Bearer ";
+  if (!authorization || !authorization->starts_with(kBearer)) return {};
+  std::string_view token = authorization->substr(kBearer.size());
+  std::size_t dot = token.find('.');
+  if (dot == std::string_view::npos) return {};
+  return {std::string(token.substr(0, dot)), std::string(token.substr(dot + 1))};
+}
+
+bool mayCall(const IngressParts& parts, const WebTarget& target, const net::RequestHead& head) {
+  if (!target.web.requiresProxyAuth) return true;
+  auto [id, secret] = proxyTokenOf(head);
+  return !id.empty() && parts.proxyToken && parts.proxyToken(*target.function, id, secret);
+}
+
+std::string askedFor(const net::RequestHead& head, const FunctionAddress& address) {
+  return address.rootPath.empty() ? hostOf(head.authority) : address.rootPath;
+}
+
+// Opens the call and gives it its one input; nothing is left behind on failure.
+Result<std::shared_ptr<WebCall>> openCall(const IngressParts& parts, std::shared_ptr<net::Exchange> exchange,
+                                          WebTarget target, const FunctionAddress& address) {
+  const Time now = parts.clock.now();
+  CallOptions options;
+  options.function = target.function->id;
+  options.kind = CallKind::web;
+  ASSIGN_OR_RETURN(CallId call, parts.calls.open(options));
+  NewInput input;
+  input.args = Payload{DataFormat::pickle, wire::pickleScope(scopeOf(exchange->head(), address, target.web.kind)), {}};
+  input.method = target.method;
+  std::vector<NewInput> inputs;
+  inputs.push_back(std::move(input));
+  Result<std::vector<AcceptedInput>> accepted = parts.calls.put(call, std::move(inputs));
+  if (!accepted.ok()) {
+    parts.calls.close(call);
+    return accepted.error();
+  }
+  return std::make_shared<WebCall>(
+      WebCall{parts, std::move(exchange), std::move(target), call, accepted->front().id, now, false});
+}
+
+// The app is told and its input cancelled; the container gets a moment to read the news from the call's stream.
+Task<void> cancelCall(std::shared_ptr<WebCall> web) {
+  DataChunk chunk;
+  chunk.payload = Payload{DataFormat::asgi, wire::disconnectChunk(), {}};
+  std::vector<DataChunk> chunks;
+  chunks.push_back(std::move(chunk));
+  (void)web->parts.calls.push(web->call, Direction::in, std::move(chunks));
+  (void)web->parts.calls.cancel(web->call);
+  co_await sleepFor(web->parts.io, std::chrono::seconds(2));
+  web->parts.calls.close(web->call);
+}
+
+// The answer is out; what the app still does (background tasks) ends with its input.
+Task<void> closeCall(std::shared_ptr<WebCall> web) {
+  for (;;) {
+    Result<OutputPage> page = web->parts.calls.outputs(web->call, OutputQuery{});
+    if (!page.ok() || page->unfinishedInputs == 0) break;
+    std::vector<Wake> wakes = {Wake::outputs(web->call)};
+    (void)co_await web->parts.wakes.wait(std::move(wakes), kLookAgain);
+  }
+  web->parts.calls.close(web->call);
+}
+
+}  // namespace
+
+Task<void> Ingress::serve(std::shared_ptr<net::Exchange> exchange, FunctionAddress address) {
+  const net::RequestHead& head = exchange->head();
+  std::optional<WebTarget> target = parts_.find ? parts_.find(address) : std::nullopt;
+  std::optional<Answer> no;
+  if (!target) {
+    no = unknownFunctionAnswer(askedFor(head, address), parts_.domain);
+  } else if (wantsWebSocket(head)) {
+    no = webSocketAnswer();
+  } else if (!mayCall(parts_, *target, head)) {
+    no = proxyAuthAnswer();
+  }
+  if (no) {
+    co_await reply(exchange, std::move(*no));
+    co_return;
+  }
+  Result<std::shared_ptr<WebCall>> opened = openCall(parts_, exchange, std::move(*target), address);
+  if (!opened.ok()) {
+    co_await reply(exchange, errorAnswer(opened.error()));
+    co_return;
+  }
+  std::shared_ptr<WebCall> web = *opened;
+  exchange->onGone([web] { web->parts.wakes.ring(Wake::outputs(web->call)); });
+  spawn(parts_.io, pumpBody(web));
+  std::optional<Answer> failed = co_await pumpResponse(web);
+  web->ended = true;
+  web->parts.wakes.ring(Wake::room(web->call, Direction::in));
+  const bool gone = exchange->gone();
+  if (failed && !gone) co_await reply(exchange, std::move(*failed));
+  exchange->onGone({});
+  if (failed || gone) {
+    spawn(parts_.io, cancelCall(web));
+  } else {
+    spawn(parts_.io, closeCall(web));
+  }
+}
+
+}  // namespace gridiron::edge
