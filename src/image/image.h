@@ -40,14 +40,20 @@ struct Built {
   std::string builderVersion;
 };
 
-// Runs one RUN step: `command` over `lowers` with changes going to `upper`. Supplied by the worker (sandbox/); the fake
-// in tests writes files. Output pieces go to `log`. Gives the exit code.
+// A host file laid into a step, read-only; its target is no part of the layer that comes out.
+struct StepBind {
+  std::string source, target;
+};
+
+// Runs one RUN step: `argv` over `lowers` with changes going to `upper`, as root, with the host's network. Supplied by
+// the worker (sandbox/); the fake in tests writes files. Output pieces go to `log`. Gives the exit code.
 struct Step {
   std::vector<std::string> lowers;
   std::string upper;
   std::vector<std::string> argv;
   std::vector<std::pair<std::string, std::string>> environment;
   std::string workdir;
+  std::vector<StepBind> binds;  // the CA bundle at its own path, the apt settings of the host
 };
 using StepRunner = std::function<Result<int>(const Step& step, const std::function<void(std::string_view)>& log)>;
 using BuildLog = std::function<void(std::string_view)>;
