@@ -99,15 +99,6 @@ void writeChunk(const DataChunk& chunk, api::DataChunk& out) {
   }
 }
 
-std::string writeCursor(std::int64_t sequence) { return fmt::format("{}-0", sequence); }
-
-Result<std::int64_t> readCursor(std::string_view text) {
-  if (text.empty()) return 0;
-  auto n = number(text.substr(0, text.find('-')));
-  if (!n || *n < 0) return makeError(Code::invalidArgument, "last_entry_id '{}' is not one of ours", text);
-  return *n;
-}
-
 std::string writeInputToken(const InputId& input, int index) {
   return base64UrlEncode("{}") + "." +
          base64UrlEncode(fmt::format(R"({{"idx":{},"input":"{}"}})", index, input.str())) + ".";

@@ -27,10 +27,6 @@ void writeOutput(const Output& output, api::FunctionGetOutputsItem& out);
 DataChunk readChunk(api::DataChunk&& chunk);
 void writeChunk(const DataChunk& chunk, api::DataChunk& out);
 
-// Cursors of a call's output log, as clients hand them back: "<sequence>-0"; "0-0" or "" is the beginning.
-std::string writeCursor(std::int64_t sequence);
-Result<std::int64_t> readCursor(std::string_view text);
-
 // The opaque token of one input: "<base64url of {}>.<base64url of {"idx":…,"input":…}>.": it is no secret and no
 // proof; clients read idx from it without verifying.
 std::string writeInputToken(const InputId& input, int index);
