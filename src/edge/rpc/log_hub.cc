@@ -1,4 +1,5 @@
 #include <set>
+#include <unordered_map>
 
 #include "edge/rpc/logs.h"
 #include "wire/pickle.h"
@@ -18,12 +19,15 @@ struct LogHub::State {
   Wakes& wakes;
   const Clock& clock;
   std::vector<LogEntry> pending;
+  std::unordered_map<ImageId, AppId> builds;
   bool flushing = false;  // a flush is on its way
   bool closed = false;
 
   void complete(LogEntry& entry) const {
     entry.text = wire::toValidUtf8(entry.text);
     if (entry.at == Time{}) entry.at = clock.now();
+    auto build = builds.find(entry.image);
+    if (build != builds.end() && entry.app.empty()) entry.app = build->second;
     if (entry.instance.empty()) return;
     if (std::optional<Instance> instance = fleet.find(entry.instance)) {
       if (entry.app.empty()) entry.app = instance->app;
@@ -39,7 +43,9 @@ struct LogHub::State {
   Result<void> flush() {
     if (pending.empty()) return {};
     std::set<AppId> apps;
+    std::set<ImageId> images;
     for (const LogEntry& entry : pending) apps.insert(entry.app);
+    for (const LogEntry& entry : pending) images.insert(entry.image);
     Batch batch;
     batch.append(pending);
     Result<void> written = store.apply(batch);
@@ -49,6 +55,7 @@ struct LogHub::State {
     }
     pending.clear();
     for (const AppId& app : apps) wakes.ring(Wake::logs(app));
+    for (const ImageId& image : images) wakes.ring(Wake::logs(image));
     return {};
   }
 };
@@ -64,7 +71,7 @@ Task<void> flushSoon(std::shared_ptr<State> state) {
 
 LogHub::LogHub(asio::io_context& io, Store& store, const Calls& calls, const Fleet& fleet, Wakes& wakes,
                const Clock& clock)
-    : state_(std::make_shared<State>(State{io, store, calls, fleet, wakes, clock, {}, false, false})) {}
+    : state_(std::make_shared<State>(State{io, store, calls, fleet, wakes, clock, {}, {}, false, false})) {}
 
 LogHub::~LogHub() {
   (void)state_->flush();
@@ -80,6 +87,24 @@ void LogHub::append(std::vector<LogEntry> entries) {
   state_->flushing = true;
   spawn(state_->io, flushSoon(state_));
 }
+
+void LogHub::append(const link::LogLines& lines) {
+  std::vector<LogEntry> entries;
+  for (const link::LogLine& line : lines.lines()) {
+    LogEntry entry;
+    entry.at = Time{Nanos(line.at_unix_nanos())};
+    entry.source = line.file_descriptor() >= 1 && line.file_descriptor() <= 3
+                       ? static_cast<LogSource>(line.file_descriptor())
+                       : LogSource::system;
+    entry.text = line.data();
+    entry.instance = InstanceId{lines.task_id()};
+    entry.image = ImageId{lines.image_id()};
+    entries.push_back(std::move(entry));
+  }
+  append(std::move(entries));
+}
+
+void LogHub::buildingFor(const ImageId& image, const AppId& app) { state_->builds[image] = app; }
 
 Result<void> LogHub::flush() { return state_->flush(); }
 

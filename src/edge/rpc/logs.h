@@ -8,6 +8,7 @@
 #include "calls/calls.h"
 #include "edge/rpc/wakes.h"
 #include "fleet/fleet.h"
+#include "link.pb.h"
 #include "model/log.h"
 #include "store/store.h"
 
@@ -24,6 +25,10 @@ class LogHub final : public FleetObserver {
   // Completes each entry from what is known of its container (app, function, and the input that runs alone in it) as
   // far as the entry does not say; text that is not UTF-8 is repaired. An entry without a time gets now.
   void append(std::vector<LogEntry> entries);
+  // What a worker sent: of a container, or of an image build.
+  void append(const link::LogLines& lines);
+  // The build of `image` is (also) wanted by `app`: what it prints from now on appears in that app's logs.
+  void buildingFor(const ImageId& image, const AppId& app);
   // Writes what was gathered, now. On failure (disk full) it is kept, up to 64 Ki entries, and tried again with the
   // next.
   Result<void> flush();

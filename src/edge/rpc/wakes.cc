@@ -17,6 +17,7 @@ Wake Wake::room(const CallId& call, Direction d) {
 }
 Wake Wake::inputs(const FunctionId& function) { return {keyOf("inputs ", function.str())}; }
 Wake Wake::instance(const InstanceId& instance) { return {keyOf("instance ", instance.str())}; }
+Wake Wake::logs(const ImageId& image) { return {keyOf("logs ", image.str())}; }
 Wake Wake::logs(const AppId& app) { return {keyOf("logs ", app.str())}; }
 
 struct Wakes::State {

@@ -21,6 +21,7 @@ struct Wake {
   static Wake inputs(const FunctionId& function);
   static Wake instance(const InstanceId& instance);  // its state changed, or an input of it is to be cancelled
   static Wake logs(const AppId& app);
+  static Wake logs(const ImageId& image);  // of its build
 };
 
 // Wakes the coroutines of the door when something they wait for has changed in Calls or Fleet (give it to both as
