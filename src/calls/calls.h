@@ -133,8 +133,10 @@ class Calls {
   // asks again has lost our answer: it gets the same ones. Empty: nothing to do (yet; see nextDeadline).
   std::vector<Lease> lease(const InstanceId& instance, const FunctionId& function, int most = 1);
   // The outcome of an input that `instance` holds, exactly once. stale: it does not hold it (any more); nothing was
-  // changed and there is no use in trying again. An Error: not stored, try again.
-  Result<Settled> settle(const InstanceId& instance, const InputId& input, Outcome outcome);
+  // changed and there is no use in trying again; also when `attempt` is told and is not the one that runs. An Error:
+  // not stored, try again.
+  Result<Settled> settle(const InstanceId& instance, const InputId& input, Outcome outcome,
+                         std::optional<int> attempt = std::nullopt);
   // `instance` is no more and what it held did not end: it is run again or gets internalFailure with `why`.
   void abandon(const InstanceId& instance, const std::string& why, Blame blame);
   // Every waiting input of the function ends so (its containers cannot start).
