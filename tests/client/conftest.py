@@ -1,0 +1,114 @@
+"""A real grid for the real client: one grid for the whole run, on a port of its own, in a folder of its own."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+import modal
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+BINARY = pathlib.Path(os.environ.get("GRIDIRON_BINARY", TOP / "build" / "gridiron"))
+APPS = pathlib.Path(__file__).parent / "apps"
+CLIENT = tuple(int(part) for part in modal.__version__.split(".")[:2])
+
+
+class Grid:
+    """`gridiron up` on a data folder, and the client's commands against it."""
+
+    def __init__(self, data: pathlib.Path):
+        self.data = data
+        self.process = None
+        self.port = None
+        self.environment = {}
+
+    def start(self) -> None:
+        log = open(self.data / "grid.log", "ab")
+        self.process = subprocess.Popen(
+            [BINARY, "up", "--data", self.data, "--listen", f"127.0.0.1:{self.port or 0}"],
+            stdout=subprocess.PIPE, stderr=log, text=True)
+        for line in self.process.stdout:
+            if "http://" in line:  # "… listens at http://localhost:PORT …"
+                self.port = int(line.split("http://")[1].split(":")[1].split("/")[0].split()[0].rstrip(".,"))
+                break
+        else:
+            raise AssertionError("the grid did not start:\n" + (self.data / "grid.log").read_text()[-4000:])
+
+    def sign_in(self) -> None:
+        token = self.admin("token", "new")
+        self.workspace = token["workspace"]
+        self.environment = {
+            "MODAL_SERVER_URL": f"http://localhost:{self.port}",
+            "MODAL_TOKEN_ID": token["token_id"],
+            "MODAL_TOKEN_SECRET": token["token_secret"],
+            "MODAL_CONFIG_PATH": str(self.data / "modal.toml"),
+        }
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(timeout=15) == 0
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def admin(self, *arguments: str):
+        done = subprocess.run([BINARY, *arguments, "--data", self.data, "--json"], capture_output=True, text=True,
+                              timeout=30)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def modal(self, *arguments: str, expect: int = 0, timeout: float = 600, **environment: str) -> str:
+        done = subprocess.run([sys.executable, "-m", "modal", *arguments], capture_output=True, text=True, cwd=APPS,
+                              timeout=timeout, env={**os.environ, **self.environment, **environment})
+        output = done.stdout + done.stderr
+        assert done.returncode == expect, f"exit {done.returncode}\n{output}\n--- grid:\n{self.tail()}"
+        return output
+
+    def tail(self, size: int = 3000) -> str:
+        return (self.data / "grid.log").read_text(errors="replace")[-size:]
+
+    def url(self, label: str) -> str:
+        """By path: the test machine need not resolve *.localhost."""
+        return f"http://localhost:{self.port}/-/{label}/"
+
+    def post(self, label: str, body, timeout: float = 120):
+        """(status, headers, body) of a POST of JSON (or of bytes as they are)."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(self.url(label), data=data, headers={"content-type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return answer.status, answer.headers, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers, error.read()
+
+    def containers(self):
+        return self.admin("status")["containers"]
+
+    def wait_until(self, what, seconds: float, why: str):
+        """Looks every 50 ms: the grid is another process, whose events a test can only watch."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if what():
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"after {seconds} s still not: {why}\n{self.tail()}")
+
+
+@pytest.fixture(scope="session")
+def grid():
+    data = pathlib.Path(tempfile.mkdtemp(prefix="gridiron-client-"))
+    grid = Grid(data)
+    grid.start()
+    grid.sign_in()
+    yield grid
+    grid.stop()
+    shutil.rmtree(data, ignore_errors=True)
