@@ -83,7 +83,7 @@ struct Method {
   // the first still runs waits for it. For RPCs that make or change something.
   bool once = false;
   Works works = Works::yes;
-  std::string note;  // for docs/compatibility.md: what is missing
+  std::string note{};  // for docs/compatibility.md: what is missing
 };
 
 // The client API: by name to handlers. Names without a slash are of modal.client.ModalClient. What is not registered is
