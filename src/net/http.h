@@ -65,6 +65,9 @@ class Exchange {
   // `callback` runs once on the loop if the peer goes away before the answer is complete. Setting it again replaces it.
   virtual void onGone(std::function<void()> callback) = 0;
   virtual bool gone() const = 0;
+
+  // The loop that the exchange lives on; null for one that has none (a fake in a test).
+  virtual asio::io_context* loop() { return nullptr; }
 };
 
 using HttpHandler = std::function<Task<void>(std::shared_ptr<Exchange>)>;

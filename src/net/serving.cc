@@ -1,0 +1,41 @@
+#include "net/serving.h"
+
+#include <boost/asio/post.hpp>
+
+namespace gridiron::net {
+
+namespace {
+
+Task<void> runHandler(std::shared_ptr<Serving> serving, std::shared_ptr<ServedExchange> exchange) {
+  // Counted by a value whose end is the frame's, also when the loop is destroyed first.
+  struct Running {
+    explicit Running(std::shared_ptr<Serving> s) : serving(std::move(s)) { ++serving->running; }
+    ~Running() {
+      --serving->running;
+      if (serving->draining) serving->changed.notifyAll();
+    }
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
+    std::shared_ptr<Serving> serving;
+  };
+  const Running running(serving);
+  co_await serving->handler(exchange);
+  if (exchange->gone() || exchange->answered()) co_return;
+  if (exchange->headSent()) {
+    exchange->abort();
+    co_return;
+  }
+  Headers headers;
+  headers.add("content-type", "text/plain; charset=utf-8");
+  (void)co_await exchange->answer(500, std::move(headers), "The request was left without an answer.\n");
+}
+
+}  // namespace
+
+void dispatch(const std::shared_ptr<Serving>& serving, std::shared_ptr<ServedExchange> exchange) {
+  asio::post(serving->io.get_executor(), [serving, exchange = std::move(exchange)]() mutable {
+    spawn(serving->io, runHandler(serving, std::move(exchange)));
+  });
+}
+
+}  // namespace gridiron::net

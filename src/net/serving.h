@@ -1,0 +1,43 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "net/door.h"
+#include "net/protocol.h"
+
+namespace gridiron::net {
+
+// What the connections of one door share.
+struct Serving {
+  Serving(asio::io_context& loop, DoorOptions doorOptions, HttpHandler doorHandler)
+      : io(loop), options(std::move(doorOptions)), handler(std::move(doorHandler)), changed(loop) {}
+  asio::io_context& io;
+  const DoorOptions options;
+  const HttpHandler handler;
+  std::size_t running = 0;  // handlers that have not returned
+  bool draining = false;
+  Notifier changed;  // a connection or a handler ended
+};
+
+struct Peer {
+  std::string host;
+  int port = 0;
+  bool tls = false;
+};
+
+// An exchange as dispatch() sees it.
+class ServedExchange : public Exchange {
+ public:
+  virtual bool headSent() const = 0;
+  virtual bool answered() const = 0;  // the end has been queued
+};
+
+// Gives `exchange` to the door's handler, soon, in a coroutine of its own. What the handler leaves unanswered becomes
+// a 500, what it leaves unfinished is aborted.
+void dispatch(const std::shared_ptr<Serving>& serving, std::shared_ptr<ServedExchange> exchange);
+
+std::unique_ptr<Protocol> makeH2Server(std::shared_ptr<Serving> serving, Peer peer, Carrier& carrier);
+std::unique_ptr<Protocol> makeH1Server(std::shared_ptr<Serving> serving, Peer peer, Carrier& carrier);
+
+}  // namespace gridiron::net
