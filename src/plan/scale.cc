@@ -1,0 +1,68 @@
+#include "plan/scale.h"
+
+#include <algorithm>
+
+namespace gridiron::plan {
+namespace {
+
+int containersFor(int inputs, int slots) { return inputs <= 0 ? 0 : (inputs + slots - 1) / slots; }
+
+void sooner(std::optional<Time>& at, Time other) {
+  if (!at || other < *at) at = other;
+}
+
+// What the function shall have, all told, before the maximum.
+int wanted(const FunctionView& v, int live, bool mayGrow) {
+  int freeSlots = v.starting * v.slots;
+  for (const auto& c : v.ready) freeSlots += std::max(v.slots - c.held, 0);
+  const int inUse = containersFor(v.queued + v.running, v.slots);
+  int total = inUse;
+  if (inUse > 0) total = std::max(total, inUse + v.scaling.bufferContainers);
+  if (v.queued > freeSlots) total = std::max(total, live + containersFor(v.queued - freeSlots, v.slots));
+  if (!mayGrow) total = std::min(total, live);
+  return std::max(total, v.scaling.minContainers);
+}
+
+void letGo(const FunctionView& v, int live, int keep, int most, Time now, Scale& plan) {
+  auto idle = v.ready;
+  std::erase_if(idle, [](const ReadyContainer& c) { return c.held > 0; });
+  std::stable_sort(idle.begin(), idle.end(), [](const auto& a, const auto& b) { return a.idleSince < b.idleSince; });
+  for (const auto& c : idle) {
+    if (live <= keep) return;
+    const auto end = c.idleSince + v.scaling.scaledownWindow;
+    if (live <= most && now < end) {
+      sooner(plan.again, end);
+      return;  // the others are idle for a shorter time
+    }
+    plan.drain.push_back(c.id);
+    --live;
+  }
+}
+
+}  // namespace
+
+Nanos backoff(int failures) {
+  if (failures <= 0) return Nanos{0};
+  return std::min<Nanos>(std::chrono::seconds(1) * (1 << std::min(failures - 1, 6)), std::chrono::seconds(60));
+}
+
+Scale scale(const FunctionView& view, Time now) {
+  FunctionView v = view;
+  v.slots = std::max(v.slots, 1);
+  Scale plan;
+  const int live = static_cast<int>(v.ready.size()) + v.starting;
+  const bool waits = live > 0 && v.queued > 0 && now < v.oldestQueued + v.scaling.scaleupWindow;
+  if (waits) sooner(plan.again, v.oldestQueued + v.scaling.scaleupWindow);
+  const int most = v.scaling.maxContainers > 0 ? v.scaling.maxContainers : 1'000'000;
+  const int total = std::min(wanted(v, live, !waits), most);
+  plan.start = std::max(total - live, 0);
+  if (plan.start > 0 && v.failures > 0) {
+    const auto next = v.lastFailure + backoff(v.failures);
+    plan.start = now < next || v.starting > 0 ? 0 : 1;
+    if (now < next) sooner(plan.again, next);
+  }
+  letGo(v, live, total, most, now, plan);
+  return plan;
+}
+
+}  // namespace gridiron::plan

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "base/clock.h"
+#include "model/function.h"
+#include "model/ids.h"
+
+namespace gridiron::plan {
+
+struct ReadyContainer {
+  InstanceId id;
+  int held = 0;  // inputs it runs
+  Time idleSince{};
+};
+
+// What is known of one function when it is decided upon. Draining containers are not in it.
+struct FunctionView {
+  FunctionId function;
+  Scaling scaling;
+  int slots = 1;  // inputs one container is meant to run at once
+  int queued = 0;
+  int running = 0;
+  Time oldestQueued{};
+  int starting = 0;
+  std::vector<ReadyContainer> ready;
+  int failures = 0;  // starts that failed, in a row
+  Time lastFailure{};
+};
+
+struct Scale {
+  int start = 0;
+  std::vector<InstanceId> drain;  // idle ones, the longest idle first
+  std::optional<Time> again;      // look again then, even if nothing happens
+  bool operator==(const Scale&) const = default;
+};
+
+// How many containers to start or which to let go. Starts no more than the queue can use beyond the free and starting
+// slots, keeps the minimum and (while in use) the buffer, never exceeds the maximum, lets idle ones go after the
+// window. A function whose starts fail gets one start at a time, after backoff(failures).
+Scale scale(const FunctionView& view, Time now);
+
+// 1 s, doubled with every further failure, at most a minute; 0 without one.
+Nanos backoff(int failures);
+
+}  // namespace gridiron::plan
