@@ -1,0 +1,96 @@
+// A door with the smallest answers, to measure it with any HTTP or gRPC load generator:
+//   bench_door [ADDRESS [CERTIFICATE KEY]]
+// GET: 100 bytes of JSON. POST: the body, as it comes. gRPC: every message back; a path that ends in /Fail fails, one
+// in /Hang never ends.
+#include <cstdio>
+
+#include "net/door.h"
+#include "net/grpc.h"
+
+namespace gridiron::net {
+namespace {
+
+Task<void> serveGrpc(std::shared_ptr<Exchange> exchange, asio::io_context* io) {
+  GrpcServerCall call(std::move(exchange));
+  if (call.path().ends_with("/Fail")) {
+    GrpcStatus status(Error{Code::exhausted, "100% full: “ünïcode”\nand a second line"});
+    status.retryAfter = std::chrono::milliseconds(1500);
+    status.warnings = {"this is a warning — really"};
+    (void)co_await call.finish(std::move(status));
+    co_return;
+  }
+  auto message = co_await call.read();
+  if (call.path().ends_with("/Hang")) {
+    Notifier never(*io);
+    call.onCancel([&never]() { never.notifyAll(); });
+    while (!call.cancelled()) co_await never.wait(std::chrono::hours(1));
+    std::printf("cancelled\n");
+    std::fflush(stdout);
+    co_return;
+  }
+  while (message.ok() && message->has_value()) {
+    std::string answer = std::move(**message);
+    message = co_await call.read();
+    const bool last = message.ok() && !message->has_value();
+    if (last) {
+      (void)co_await call.finish({}, std::move(answer));
+      co_return;
+    }
+    const auto written = co_await call.write(std::move(answer));
+    if (!written.ok()) co_return;
+  }
+  if (message.ok()) {
+    (void)co_await call.finish({});
+  } else {
+    (void)co_await call.finish(message.error());
+  }
+}
+
+Task<void> serveEcho(std::shared_ptr<Exchange> exchange) {
+  Headers headers;
+  headers.add("content-type", "application/octet-stream");
+  (void)co_await exchange->respond(200, std::move(headers), false);
+  for (;;) {
+    auto piece = co_await exchange->read();
+    if (!piece.ok()) {
+      exchange->abort();
+      co_return;
+    }
+    if (!piece->has_value()) break;
+    const auto written = co_await exchange->write(std::move(**piece));
+    if (!written.ok()) co_return;
+  }
+  (void)co_await exchange->finish();
+}
+
+Task<void> serveStatic(std::shared_ptr<Exchange> exchange) {
+  static const std::string kBody = R"({"message":")" + std::string(86, 'x') + "\"}";
+  Headers headers;
+  headers.add("content-type", "application/json");
+  (void)co_await exchange->answer(200, std::move(headers), kBody);
+}
+
+int run(int argc, char** argv) {
+  asio::io_context io(1);
+  DoorOptions options;
+  if (argc > 3) options.tls = TlsFiles{argv[2], argv[3]};
+  Door door(io, options, [&io](std::shared_ptr<Exchange> exchange) -> Task<void> {
+    if (isGrpc(exchange->head())) return serveGrpc(std::move(exchange), &io);
+    if (exchange->head().method == "POST") return serveEcho(std::move(exchange));
+    return serveStatic(std::move(exchange));
+  });
+  const auto address = door.listen(argc > 1 ? argv[1] : "127.0.0.1:0");
+  if (!address.ok()) {
+    std::fprintf(stderr, "%s\n", address.error().message.c_str());
+    return 1;
+  }
+  std::printf("%s\n", address->c_str());
+  std::fflush(stdout);
+  io.run();
+  return 0;
+}
+
+}  // namespace
+}  // namespace gridiron::net
+
+int main(int argc, char** argv) { return gridiron::net::run(argc, argv); }
