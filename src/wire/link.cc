@@ -92,4 +92,18 @@ ExitInfo readExit(const link::InstanceEvent& event) {
   return ExitInfo{event.exit_code(), event.exit_signal(), event.out_of_memory(), event.error()};
 }
 
+std::vector<LogEntry> readLines(const link::LogLines& lines) {
+  std::vector<LogEntry> entries;
+  for (const link::LogLine& line : lines.lines()) {
+    LogEntry& entry = entries.emplace_back();
+    entry.at = Time{Nanos(line.at_unix_nanos())};
+    const int source = line.file_descriptor();
+    entry.source = source >= 1 && source <= 3 ? static_cast<LogSource>(source) : LogSource::unspecified;
+    entry.text = line.data();
+    entry.instance = InstanceId{lines.task_id()};
+    entry.image = ImageId{lines.image_id()};
+  }
+  return entries;
+}
+
 }  // namespace gridiron::wire

@@ -6,6 +6,7 @@
 #include "image/image.h"
 #include "link.pb.h"
 #include "model/instance.h"
+#include "model/log.h"
 #include "model/worker.h"
 
 // The link's messages ⇄ our values.
@@ -20,5 +21,6 @@ Result<Worker> readWorker(const link::WorkerHello& hello, Time connectedAt);
 std::vector<InstanceId> readInstances(const link::WorkerHello& hello);
 std::vector<StartPhase> readPhases(const link::InstanceEvent& event);
 ExitInfo readExit(const link::InstanceEvent& event);
+std::vector<LogEntry> readLines(const link::LogLines& lines);
 
 }  // namespace gridiron::wire

@@ -65,6 +65,7 @@ sandbox::Spec specOf(const image::Step& step) {
   spec.environment = step.environment;
   spec.workdir = step.workdir.empty() ? "/" : step.workdir;
   spec.hostname = "build";
+  for (const image::StepBind& bind : step.binds) spec.binds.push_back({bind.source, bind.target, true});
   spec.network = sandbox::Network::host;
   spec.gridInternal = false;
   return spec;
