@@ -1,0 +1,38 @@
+#pragma once
+
+#include <memory>
+
+#include "base/clock.h"
+#include "base/loop.h"
+#include "calls/calls.h"
+#include "edge/rpc/server.h"
+#include "edge/rpc/wakes.h"
+#include "fleet/fleet.h"
+#include "model/function.h"
+#include "store/store.h"
+
+namespace gridiron::edge {
+
+// What the RPCs around calls need; all of it outlives the server.
+struct CallParts {
+  Calls& calls;
+  Fleet& fleet;
+  Store& store;
+  const Functions& functions;
+  Wakes& wakes;  // an observer of calls and fleet
+  const Clock& clock;
+};
+
+// What callers do with calls: FunctionMap, PutInputs, GetOutputs, FinishInputs, RetryInputs, FunctionCallCancel,
+// FromId, GetInfo, call graph, and the data streams (FunctionCallGetDataIn, …GetDataOut, …PutDataOut) of callers and
+// containers.
+void registerCalls(RpcServer& server, CallParts parts);
+// The streams only; registerCalls does it too.
+void registerCallStreams(RpcServer& server, CallParts parts);
+
+// The function, when it is there and the caller's workspace has it; else notFound.
+Result<std::shared_ptr<const Function>> functionFor(const CallParts& parts, const Caller& caller, const FunctionId& id);
+// The same for a call, by its function.
+Result<CallInfo> callFor(const CallParts& parts, const Caller& caller, const CallId& id);
+
+}  // namespace gridiron::edge
