@@ -1,14 +1,19 @@
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/loop.h"
 #include "calls/calls.h"
+#include "edge/rpc/calls.h"
+#include "edge/rpc/server.h"
 #include "edge/rpc/wakes.h"
 #include "fleet/fleet.h"
 #include "link.pb.h"
+#include "model/app.h"
 #include "model/log.h"
 #include "store/store.h"
 
@@ -39,5 +44,15 @@ class LogHub final : public FleetObserver {
   struct State;
   std::shared_ptr<State> state_;
 };
+
+struct LogParts {
+  LogHub& hub;
+  CallParts calls;
+  std::function<std::optional<App>(const AppId&)> app;  // also stopped ones, as long as they are known
+};
+
+// AppGetLogs (follows until the app has ended, the caller's time is up or it goes; who stops an app rings
+// Wake::logs(app) so that followers hear of it at once), AppFetchLogs, AppCountLogs.
+void registerLogs(RpcServer& server, LogParts parts);
 
 }  // namespace gridiron::edge

@@ -22,10 +22,10 @@ void Patience::renew(Nanos most) {
 
 bool Patience::over() const { return call_.cancelled() || std::chrono::steady_clock::now() >= until_; }
 
-Task<void> Patience::wait(std::vector<Wake> wakes) {
+Task<void> Patience::wait(std::vector<Wake> wakes, Nanos most) {
   wakes.push_back(gone_);
   Nanos left = until_ - std::chrono::steady_clock::now();
-  (void)co_await wakes_.wait(std::move(wakes), left);
+  (void)co_await wakes_.wait(std::move(wakes), std::min(left, most));
 }
 
 }  // namespace gridiron::edge

@@ -20,8 +20,8 @@ class Patience {
   ~Patience();
 
   bool over() const;  // no use in waiting longer
-  // Ends when one of the wakes is rung or over() has become true.
-  Task<void> wait(std::vector<Wake> wakes);
+  // Ends when one of the wakes is rung, over() has become true or `most` has passed.
+  Task<void> wait(std::vector<Wake> wakes, Nanos most = std::chrono::hours(1));
   // Starts again with `most`, but never beyond the caller's deadline.
   void renew(Nanos most);
 

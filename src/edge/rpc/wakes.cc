@@ -67,6 +67,9 @@ void Wakes::inputsQueued(const FunctionId& function) { ring(Wake::inputs(functio
 void Wakes::outputsReady(const CallId& call) { ring(Wake::outputs(call)); }
 void Wakes::dataReady(const CallId& call, Direction direction) { ring(Wake::data(call, direction)); }
 void Wakes::cancelWanted(const InstanceId& instance) { ring(Wake::instance(instance)); }
-void Wakes::instanceChanged(const Instance& instance) { ring(Wake::instance(instance.id)); }
+void Wakes::instanceChanged(const Instance& instance) {
+  ring(Wake::instance(instance.id));
+  ring(Wake::logs(instance.app));  // followers show the containers' states
+}
 
 }  // namespace gridiron::edge

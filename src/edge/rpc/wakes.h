@@ -20,8 +20,8 @@ struct Wake {
   static Wake room(const CallId& call, Direction direction);  // the reader of a full stream has taken something
   static Wake inputs(const FunctionId& function);
   static Wake instance(const InstanceId& instance);  // its state changed, or an input of it is to be cancelled
-  static Wake logs(const AppId& app);
-  static Wake logs(const ImageId& image);  // of its build
+  static Wake logs(const AppId& app);                // also: a container of it changed, the app ended
+  static Wake logs(const ImageId& image);            // of its build
 };
 
 // Wakes the coroutines of the door when something they wait for has changed in Calls or Fleet (give it to both as
