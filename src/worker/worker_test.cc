@@ -118,8 +118,9 @@ TEST_F(WorkerTest, StartsAContainerAsTheClientExpectsIt) {
 
 TEST_F(WorkerTest, TellsHowLongEachStepOfAStartTook) {
   started(order());
+  const link::InstanceEvent running = control.event("ta-1", link::InstanceEvent::RUNNING).value();
   std::vector<std::string> names;
-  for (const auto& phase : control.event("ta-1", link::InstanceEvent::RUNNING)->phases()) names.push_back(phase.name());
+  for (const link::Phase& phase : running.phases()) names.push_back(phase.name());
   EXPECT_THAT(names, ElementsAre("mounts", "image", "client", "arguments", "namespaces", "exec"));
 }
 
