@@ -30,6 +30,14 @@ Task<void> endCall(std::shared_ptr<net::GrpcServerCall> call) {
   EXPECT_TRUE(sent.ok());
 }
 
+Task<void> callOnce(net::GrpcChannel* channel, std::string path, bool* answered) {
+  net::Headers metadata;
+  std::string request = "x";
+  Result<std::string> reply = co_await channel->unary(path, std::move(metadata), std::move(request), 5s);
+  (void)reply;
+  *answered = true;
+}
+
 Task<void> stopAgent(Worker* agent, bool* done) {
   co_await agent->stop(1ms);
   *done = true;
@@ -199,6 +207,32 @@ TEST_F(WorkerTest, OutputComesInLinesWithSecretsHidden) {
   puppet->complain("oh no\n");
   EXPECT_TRUE(until([&] { return control.output("ta-1").ends_with("oh no\n"); }));
   EXPECT_EQ(control.told.back().logs().lines(0).file_descriptor(), 2);
+}
+
+TEST_F(WorkerTest, WhatWasPrintedIsWithControlBeforeTheOutputItBelongsTo) {
+  testing::Puppet* puppet = started(order());
+  net::GrpcChannel inside(io, fmt::format("http://127.0.0.1:{}", puppet->port));
+  for (int i = 0; i < 20; ++i) {
+    puppet->print(fmt::format("input {} without newline;", i));
+    bool answered = false;
+    spawn(io, callOnce(&inside, "/modal.client.ModalClient/FunctionPutOutputs", &answered));
+    ASSERT_TRUE(until([&] { return answered; }));
+    ASSERT_EQ(control.outputAtPutOutputs.size(), std::size_t(i) + 1);
+    EXPECT_TRUE(control.outputAtPutOutputs.back().ends_with(fmt::format("input {} without newline;", i)));
+  }
+  EXPECT_EQ(control.metadata.back().find("x-gridiron-task"), "ta-1");
+}
+
+TEST_F(WorkerTest, AContainersDoorGoesWithIt) {
+  testing::Puppet* puppet = started(order());
+  net::GrpcChannel inside(io, fmt::format("http://127.0.0.1:{}", puppet->port));
+  puppet->end({0, 0, false});
+  exitOf("ta-1");
+  EXPECT_TRUE(until([&] { return worker->containers() == 0; }));
+  bool answered = false;
+  spawn(io, callOnce(&inside, "/modal.client.ModalClient/AppCreate", &answered));
+  EXPECT_TRUE(until([&] { return answered; }));
+  EXPECT_TRUE(control.metadata.empty());
 }
 
 TEST_F(WorkerTest, ReportsTheEndAfterTheLastWords) {
