@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "model/call.h"
 #include "model/instance.h"
 #include "model/usage.h"
 #include "store/store.h"
@@ -40,6 +41,7 @@ class Meter {
   void input(UsageRecord record);
   // Writes what was gathered. On failure it is kept for the next time.
   Result<void> flush();
+  bool isPending() const { return !pending_.empty(); }
 
   // What was used in [since, until), containers that still run counted up to now.
   Result<std::vector<UsageSum>> sum(Time since, Time until, UsageBy by);

@@ -53,7 +53,7 @@ Scale scale(const FunctionView& view, Time now) {
   const int live = static_cast<int>(v.ready.size()) + v.starting;
   const bool waits = live > 0 && v.queued > 0 && now < v.oldestQueued + v.scaling.scaleupWindow;
   if (waits) sooner(plan.again, v.oldestQueued + v.scaling.scaleupWindow);
-  const int most = v.scaling.maxContainers > 0 ? v.scaling.maxContainers : 1'000'000;
+  const int most = v.scaling.maxContainers > 0 ? std::max(v.scaling.maxContainers - v.leaving, 0) : 1'000'000;
   const int total = std::min(wanted(v, live, !waits), most);
   plan.start = std::max(total - live, 0);
   if (plan.start > 0 && v.failures > 0) {

@@ -15,7 +15,7 @@ struct ReadyContainer {
   Time idleSince{};
 };
 
-// What is known of one function when it is decided upon. Draining containers are not in it.
+// What is known of one function when it is decided upon. Of draining containers only their number is told.
 struct FunctionView {
   FunctionId function;
   Scaling scaling;
@@ -25,6 +25,7 @@ struct FunctionView {
   Time oldestQueued{};
   int starting = 0;
   std::vector<ReadyContainer> ready;
+  int leaving = 0;   // drain, but still run something: they count for the maximum
   int failures = 0;  // starts that failed, in a row
   Time lastFailure{};
 };

@@ -118,6 +118,18 @@ TEST(Scale, WithoutAnyContainerTheWindowDoesNotDelay) {
   EXPECT_EQ(scale(v, kNow).start, 1);
 }
 
+TEST(Scale, OnesThatDrainCountForTheMaximumOnly) {
+  FunctionView v;
+  v.scaling.maxContainers = 2;
+  v.queued = 5;
+  v.leaving = 1;
+  EXPECT_EQ(scale(v, kNow).start, 1);
+  v.leaving = 3;
+  EXPECT_EQ(scale(v, kNow).start, 0);
+  v.scaling.maxContainers = 0;
+  EXPECT_EQ(scale(v, kNow).start, 5);
+}
+
 TEST(Backoff, DoublesUpToAMinute) {
   EXPECT_EQ(backoff(0), 0s);
   EXPECT_EQ(backoff(1), 1s);
