@@ -92,18 +92,15 @@ ExitInfo readExit(const link::InstanceEvent& event) {
   return ExitInfo{event.exit_code(), event.exit_signal(), event.out_of_memory(), event.error()};
 }
 
-std::vector<LogEntry> readLines(const link::LogLines& lines) {
-  std::vector<LogEntry> entries;
-  for (const link::LogLine& line : lines.lines()) {
-    LogEntry& entry = entries.emplace_back();
-    entry.at = Time{Nanos(line.at_unix_nanos())};
-    const int source = line.file_descriptor();
-    entry.source = source >= 1 && source <= 3 ? static_cast<LogSource>(source) : LogSource::unspecified;
-    entry.text = line.data();
-    entry.instance = InstanceId{lines.task_id()};
-    entry.image = ImageId{lines.image_id()};
-  }
-  return entries;
+ImageFacts readFacts(const link::ImageFacts& facts) {
+  ImageFacts read;
+  read.pythonVersion = facts.python_version();
+  read.libcVersion = facts.libc_version();
+  read.workdir = facts.workdir();
+  read.pythonPackages.insert(facts.python_packages().begin(), facts.python_packages().end());
+  read.entrypoint.assign(facts.entrypoint().begin(), facts.entrypoint().end());
+  read.command.assign(facts.command().begin(), facts.command().end());
+  return read;
 }
 
 }  // namespace gridiron::wire

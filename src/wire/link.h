@@ -2,11 +2,11 @@
 
 #include <vector>
 
+#include "catalog/images.h"
 #include "fleet/fleet.h"
 #include "image/image.h"
 #include "link.pb.h"
 #include "model/instance.h"
-#include "model/log.h"
 #include "model/worker.h"
 
 // The link's messages ⇄ our values.
@@ -21,6 +21,6 @@ Result<Worker> readWorker(const link::WorkerHello& hello, Time connectedAt);
 std::vector<InstanceId> readInstances(const link::WorkerHello& hello);
 std::vector<StartPhase> readPhases(const link::InstanceEvent& event);
 ExitInfo readExit(const link::InstanceEvent& event);
-std::vector<LogEntry> readLines(const link::LogLines& lines);
+ImageFacts readFacts(const link::ImageFacts& facts);
 
 }  // namespace gridiron::wire

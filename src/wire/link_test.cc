@@ -45,24 +45,6 @@ TEST(Link, AHelloWithoutAnIdIsRefused) {
   EXPECT_EQ(readInstances(hello).front(), InstanceId{"ta-1"});
 }
 
-TEST(Link, LinesKeepTheirStreamAndTime) {
-  link::LogLines lines;
-  lines.set_task_id("ta-1");
-  link::LogLine& line = *lines.add_lines();
-  line.set_data("oh\n");
-  line.set_file_descriptor(2);
-  line.set_at_unix_nanos(5);
-  lines.add_lines()->set_file_descriptor(77);
-
-  const std::vector<LogEntry> entries = readLines(lines);
-
-  ASSERT_EQ(entries.size(), 2u);
-  EXPECT_EQ(entries[0].source, LogSource::stderrLine);
-  EXPECT_EQ(entries[0].at, Time{Nanos(5)});
-  EXPECT_EQ(entries[0].instance, InstanceId{"ta-1"});
-  EXPECT_EQ(entries[1].source, LogSource::unspecified);
-}
-
 TEST(Link, FactsNamePythonAsItDoesItself) {
   image::Built built;
   built.pythonVersion = "3.11.2";
@@ -70,6 +52,8 @@ TEST(Link, FactsNamePythonAsItDoesItself) {
   const link::ImageFacts facts = toLink(built);
   EXPECT_EQ(facts.python_version(), "Python 3.11.2");
   EXPECT_EQ(facts.python_packages().at("httpx"), "0.27.0");
+  EXPECT_EQ(readFacts(facts).pythonVersion, "Python 3.11.2");
+  EXPECT_EQ(readFacts(facts).pythonPackages.at("httpx"), "0.27.0");
   EXPECT_EQ(toLink(image::Built{}).python_version(), "");
 }
 

@@ -6,6 +6,7 @@
 
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <map>
 
@@ -168,7 +169,11 @@ struct Worker::Impl : std::enable_shared_from_this<Worker::Impl> {
 };
 
 Worker::Worker(asio::io_context& io, Options options, sandbox::Sandboxes& sandboxes, ImageShelf& images)
-    : impl_(std::make_shared<Impl>(io, std::move(options), sandboxes, images)) {}
+    : impl_(std::make_shared<Impl>(io, std::move(options), sandboxes, images)) {
+  // Of containers of an earlier process that was killed.
+  std::error_code ignored;
+  std::filesystem::remove_all(impl_->options.dataDirectory + "/containers", ignored);
+}
 
 Worker::~Worker() {
   impl_->uplink.stop();

@@ -136,7 +136,7 @@ struct WorkerLinks::Impl : std::enable_shared_from_this<WorkerLinks::Impl> {
     if (message.has_instance()) {
       tell(message.instance());
     } else if (message.has_logs()) {
-      if (hooks.lines) hooks.lines(std::move(*message.mutable_logs()));
+      if (hooks.lines) hooks.lines(message.logs());
     } else if (message.has_build()) {
       if (message.build().finished()) builds.erase(message.build().image_id());
       if (hooks.built) hooks.built(message.build());
