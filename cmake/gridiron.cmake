@@ -65,6 +65,7 @@ function(gridiron_binary name folder)
     add_executable(${name} ${CMAKE_SOURCE_DIR}/src/${folder}/main.cc)
     gridiron_warnings(${name})
     target_link_libraries(${name} PRIVATE ${folder}_parts)
+    target_compile_definitions(${name} PRIVATE GRIDIRON_VERSION="${PROJECT_VERSION}")
   endif()
 endfunction()
 

@@ -13,6 +13,7 @@ struct AdminRequest {
   std::string method;  // GET, POST, DELETE
   std::string target;  // "/v1/status"
   nlohmann::json body;
+  int timeoutSeconds = 30;
 };
 
 // Asks the grid that runs on the data folder, over its unix socket. Nothing when none answers there (no socket, or one

@@ -187,7 +187,7 @@ const std::vector<Key>& keys() {
       {{"domain", "functions answer at <workspace>--<app>-<function>.<domain>"},
        [](S) -> std::string { return "localhost"; },
        domain},
-      {{"workspace", "name of the workspace"}, [](S) -> std::string { return "main"; }, workspace},
+      {{"workspace", "name of the workspace"}, [](S) -> std::string { return "gridiron"; }, workspace},
       {{"tls_certificate", "PEM file with the certificate chain; turns TLS on"},
        [](S) -> std::string { return ""; },
        optionalPath<&Settings::tlsCertificate>},

@@ -24,6 +24,8 @@ class DataFolder {
 
 // Where commands reach the grid that runs on `data`.
 inline std::string adminSocketPath(const std::string& data) { return data + "/admin.sock"; }
+// What is where in the folder; the grid and the commands that work without one agree by these.
 inline std::string databasePath(const std::string& data) { return data + "/grid.db"; }
+inline std::string keyPath(const std::string& data) { return data + "/key"; }  // seals the secrets
 
 }  // namespace gridiron

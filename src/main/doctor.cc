@@ -64,15 +64,17 @@ void examineDisk(std::vector<Finding>& findings, const std::string& name, const 
   finding.detail = fmt::format("{:.1f} GiB free for {}", gib, path);
   if (gib < wantGib) {
     finding.level = gib < wantGib / 10 ? Level::problem : Level::warning;
-    finding.advice = fmt::format("free some space (images take gigabytes; {:.0f} GiB is comfortable), or choose a "
-                                 "folder on another disk with {}",
-                                 wantGib, flagOf(name));
+    finding.advice = fmt::format(
+        "free some space (images take gigabytes; {:.0f} GiB is comfortable), or choose a "
+        "folder on another disk with {}",
+        wantGib, flagOf(name));
   }
   findings.push_back(finding);
 }
 
 void examineMachine(std::vector<Finding>& findings) {
-  double gib = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1 << 30);
+  double gib =
+      static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1 << 30);
   Finding finding{Level::ok, "machine", "", ""};
   finding.detail = fmt::format("{} CPUs, {:.1f} GiB of memory", std::thread::hardware_concurrency(), gib);
   if (gib < 1) {
@@ -97,10 +99,11 @@ void examinePrograms(std::vector<Finding>& findings) {
   struct Needed {
     const char *program, *package, *why;
   };
-  for (const auto& needed : {Needed{"nft", "nftables", "containers' network needs it"},
-                             Needed{"ip", "iproute2", "containers' network needs it"},
-                             Needed{"mmdebstrap", "mmdebstrap", "base images are made with it when no registry is reached"},
-                             Needed{"python3", "python3", "client packages are prepared with it"}}) {
+  for (const auto& needed :
+       {Needed{"nft", "nftables", "containers' network needs it"},
+        Needed{"ip", "iproute2", "containers' network needs it"},
+        Needed{"mmdebstrap", "mmdebstrap", "base images are made with it when no registry is reached"},
+        Needed{"python3", "python3", "client packages are prepared with it"}}) {
     if (onPath(needed.program)) continue;
     findings.push_back({Level::warning, "programs", std::string(needed.program) + " is not installed: " + needed.why,
                         std::string("apt-get install ") + needed.package});

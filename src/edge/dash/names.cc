@@ -1,0 +1,80 @@
+#include "edge/dash/names.h"
+
+namespace gridiron::edge {
+
+std::optional<App> Names::findApp(const AppId& id) {
+  auto known = apps_.find(id);
+  if (known != apps_.end()) return known->second;
+  std::optional<App> found;
+  auto object = store_.get("app", id.str());
+  if (object.ok() && object->has_value()) {
+    auto app = decodeApp((*object)->body);
+    if (app.ok()) found = std::move(*app);
+  }
+  return apps_.emplace(id, std::move(found)).first->second;
+}
+
+std::optional<Function> Names::findFunction(const FunctionId& id) {
+  auto known = functions_.find(id);
+  if (known != functions_.end()) return known->second;
+  std::optional<Function> found;
+  auto object = store_.get("function", id.str());
+  if (object.ok() && object->has_value()) {
+    auto function = decodeFunction((*object)->body);
+    if (function.ok()) found = std::move(*function);
+  }
+  return functions_.emplace(id, std::move(found)).first->second;
+}
+
+std::string Names::app(const AppId& id) {
+  auto app = findApp(id);
+  return app ? nameOf(*app) : id.str();
+}
+
+std::string Names::function(const FunctionId& id) {
+  auto function = findFunction(id);
+  return function && !function->tag.empty() ? function->tag : id.str();
+}
+
+std::string nameOf(const App& app) {
+  if (!app.name.empty()) return app.name;
+  return app.description.empty() ? app.id.str() : app.description;
+}
+
+const char* nameOf(AppState state) {
+  switch (state) {
+    case AppState::unspecified:
+      return "unspecified";
+    case AppState::ephemeral:
+      return "ephemeral";
+    case AppState::detached:
+      return "detached";
+    case AppState::deployed:
+      return "deployed";
+    case AppState::stopping:
+      return "stopping";
+    case AppState::stopped:
+      return "stopped";
+    case AppState::initializing:
+      return "initializing";
+    case AppState::disabled:
+      return "disabled";
+    case AppState::detachedDisconnected:
+      return "detached (disconnected)";
+  }
+  return "unknown";
+}
+
+Result<std::vector<App>> liveApps(Store& store) {
+  ObjectQuery query;
+  query.kind = "app";
+  ASSIGN_OR_RETURN(auto objects, store.list(query));
+  std::vector<App> apps;
+  for (const auto& object : objects) {
+    auto app = decodeApp(object.body);
+    if (app.ok() && isLive(app->state)) apps.push_back(std::move(*app));
+  }
+  return apps;
+}
+
+}  // namespace gridiron::edge

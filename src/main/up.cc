@@ -1,0 +1,124 @@
+#include "main/up.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <filesystem>
+#include <thread>
+
+#include "base/fd.h"
+#include "main/admin_client.h"
+#include "main/data_folder.h"
+#include "main/grid.h"
+
+namespace gridiron {
+namespace {
+
+// After SIGTERM the grid has this long; then the process ends whatever still waits. What a grid leaves on the machine
+// is swept by the next one on its data folder.
+constexpr int kStopMillis = 9500;
+
+std::atomic<int> signalPipe{-1};
+
+void onSignal(int) {
+  int saved = errno;
+  char byte = 0;
+  [[maybe_unused]] auto written = ::write(signalPipe.load(), &byte, 1);
+  errno = saved;
+}
+
+// Turns SIGTERM and SIGINT into grid.stop(), on a thread of its own. A handler and not a blocked signal: programs that
+// the grid starts inherit what is blocked.
+class StopOnSignal {
+ public:
+  explicit StopOnSignal(Grid& grid) {
+    int ends[2];
+    GRID_CHECK(::pipe2(ends, O_CLOEXEC) == 0);
+    read_ = Fd(ends[0]);
+    write_ = Fd(ends[1]);
+    signalPipe = write_.get();
+    struct sigaction action {};
+    action.sa_handler = onSignal;
+    action.sa_flags = SA_RESTART;
+    for (int signo : {SIGTERM, SIGINT}) ::sigaction(signo, &action, nullptr);
+    thread_ = std::thread([this, &grid] { watch(grid); });
+  }
+  ~StopOnSignal() {
+    ended_ = true;
+    onSignal(0);
+    thread_.join();
+    for (int signo : {SIGTERM, SIGINT}) ::signal(signo, SIG_DFL);
+  }
+
+ private:
+  bool waitForByte(int timeoutMillis) {
+    struct pollfd wait {
+      read_.get(), POLLIN, 0
+    };
+    while (true) {
+      int got = ::poll(&wait, 1, timeoutMillis);
+      if (got < 0 && errno == EINTR) continue;
+      char byte;
+      return got > 0 && ::read(read_.get(), &byte, 1) == 1;
+    }
+  }
+  void watch(Grid& grid) {
+    waitForByte(-1);
+    if (ended_) return;
+    spdlog::info("stopping (a second signal ends at once)");
+    grid.stop();
+    bool again = waitForByte(kStopMillis);
+    if (ended_) return;
+    spdlog::error(again ? "ended at once by a second signal" : "did not end in time: ended at once");
+    ::_exit(1);
+  }
+
+  Fd read_, write_;
+  std::atomic<bool> ended_{false};
+  std::thread thread_;
+};
+
+// Asks the grid itself, so that what is printed is true: it answers.
+void announce(const Configuration& configuration, bool first) {
+  const Settings& s = configuration.settings;
+  auto status = askRunningGrid(s.data, {"GET", "/v1/status", {}, 5});
+  if (!status.ok() || !status->has_value()) return;
+  std::string url = (**status).value("url", publicUrlOf(s));
+  std::printf("gridiron is ready at %s (data %s)\n", url.c_str(), s.data.c_str());
+  if (first) {
+    auto link = askRunningGrid(s.data, {"POST", "/v1/sign-in-links", nlohmann::json::object(), 5});
+    if (link.ok() && link->has_value())
+      std::printf("the page, signed in once: %s\n", (**link).value("url", "").c_str());
+  }
+  std::printf("connect a client: MODAL_SERVER_URL=%s modal setup\n", url.c_str());
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+Result<void> runUp(const Configuration& configuration) {
+  const Settings& settings = configuration.settings;
+  spdlog::set_default_logger(spdlog::stderr_color_mt("gridiron"));
+  spdlog::set_level(spdlog::level::from_str(settings.logLevel));
+  for (const auto& warning : configuration.warnings) spdlog::warn("{}", warning);
+  ASSIGN_OR_RETURN(auto folder, DataFolder::lock(settings.data));
+  std::error_code ignored;
+  bool first = !std::filesystem::exists(databasePath(folder.path()), ignored);
+  ASSIGN_OR_RETURN(auto grid, Grid::open(settings));
+  Result<void> ended;
+  {
+    StopOnSignal stopper(*grid);
+    std::thread announcer([&] { announce(configuration, first); });
+    ended = grid->run();
+    announcer.join();
+  }
+  return ended;
+}
+
+}  // namespace gridiron
