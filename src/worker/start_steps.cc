@@ -18,7 +18,10 @@ std::string containerDirectory(const StartSetting& setting, const std::string& t
 
 std::vector<std::string> argvOf(const link::StartInstance& order, const image::Built& image) {
   if (order.argv_size() > 0) return {order.argv().begin(), order.argv().end()};
-  return {image.pythonPath, "-m", "modal._container_entrypoint"};
+  // An image's ENTRYPOINT runs in front, as it would for `docker run`: it prepares and then executes its arguments.
+  std::vector<std::string> argv = image.entrypoint;
+  argv.insert(argv.end(), {image.pythonPath, "-m", "modal._container_entrypoint"});
+  return argv;
 }
 
 std::string workdirOf(const link::StartInstance& order, const image::Built& image) {

@@ -72,7 +72,7 @@ struct Uplink::Impl : std::enable_shared_from_this<Uplink::Impl> {
 
   static Task<void> beat(std::shared_ptr<Impl> self, Call mine) {
     while (self->call == mine) {
-      co_await sleepFor(self->io, kBeat);
+      co_await self->stopped.wait(kBeat);
       if (self->call != mine) co_return;
       if (std::chrono::steady_clock::now() - self->heard > kSilence) {
         spdlog::warn("link: control has been silent for too long, connecting again");
