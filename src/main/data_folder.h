@@ -26,6 +26,7 @@ class DataFolder {
 inline std::string adminSocketPath(const std::string& data) { return data + "/admin.sock"; }
 // What is where in the folder; the grid and the commands that work without one agree by these.
 inline std::string databasePath(const std::string& data) { return data + "/grid.db"; }
+inline std::string blobsPath(const std::string& data) { return data + "/blobs"; }
 inline std::string keyPath(const std::string& data) { return data + "/key"; }  // seals the secrets
 
 }  // namespace gridiron

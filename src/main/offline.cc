@@ -1,9 +1,7 @@
 #include "main/offline.h"
 
-#include "catalog/environments.h"
-#include "catalog/sealer.h"
-#include "catalog/secrets.h"
-#include "catalog/tokens.h"
+#include "blob/blob.h"
+#include "catalog/catalog.h"
 #include "edge/dash/admin.h"
 #include "edge/dash/text.h"
 #include "main/data_folder.h"
@@ -15,25 +13,20 @@ namespace gridiron {
 Result<nlohmann::json> askOffline(const Settings& settings, const AdminRequest& request) {
   ASSIGN_OR_RETURN(auto folder, DataFolder::lock(settings.data));
   ASSIGN_OR_RETURN(auto store, openSqliteStore(databasePath(folder.path())));
-  ASSIGN_OR_RETURN(auto sealer, Sealer::open(keyPath(folder.path())));
+  ASSIGN_OR_RETURN(auto blobs, blob::Blobs::open(blobsPath(folder.path())));
   SystemClock clock;
-  Tokens tokens(*store, clock, settings.workspace);
-  Environments environments(*store, clock, settings.workspace);
-  Secrets secrets(*store, sealer, clock, settings.workspace);
+  Catalog::Options options;
+  options.keyFile = keyPath(folder.path());
+  options.workspace = settings.workspace;
+  ASSIGN_OR_RETURN(auto catalog, Catalog::open(*store, blobs, clock, options));
   Meter meter(*store, clock);
-  RETURN_IF_ERROR(tokens.load());
-  RETURN_IF_ERROR(environments.load());
-  RETURN_IF_ERROR(secrets.load());
 
   edge::AdminApi api({.store = *store,
-                      .tokens = tokens,
-                      .secrets = secrets,
-                      .environments = environments,
+                      .catalog = *catalog,
                       .meter = meter,
                       .clock = clock,
                       .fleet = nullptr,
                       .calls = nullptr,
-                      .workspace = settings.workspace,
                       .url = publicUrlOf(settings),
                       .domain = settings.domain,
                       .version = GRIDIRON_VERSION});

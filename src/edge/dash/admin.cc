@@ -72,11 +72,14 @@ void addNames(json& row, Names& names, const AppId& app, const FunctionId& funct
 }
 
 json webUrl(const AdminParts& parts, const Function& function) {
-  if (function.web.kind == WebKind::none) return nullptr;
+  const WebEndpoint* web = &function.web;
+  for (const auto& method : function.methods)
+    if (web->kind == WebKind::none) web = &method.web;
+  if (web->kind == WebKind::none) return nullptr;
   auto scheme = parts.url.substr(0, parts.url.find("://"));
   auto port = parts.url.find(':', scheme.size() + 3);
-  return scheme + "://" + function.workspace + "--" + function.web.label + "." + parts.domain +
-         (port == std::string::npos ? "" : parts.url.substr(port));
+  return scheme + "://" + parts.catalog.apps().hostPrefix(function.environment) + "--" + web->label + "." +
+         parts.domain + (port == std::string::npos ? "" : parts.url.substr(port));
 }
 
 json functionJson(const AdminParts& parts, const App& app, const std::string& tag, const FunctionId& id, Names& names) {
@@ -111,8 +114,7 @@ AdminAnswer AdminApi::answer(const AdminQuestion& question) {
 
 AdminAnswer AdminApi::status() {
   if (!parts_.fleet || !parts_.calls) return notRunning();
-  auto live = liveApps(parts_.store);
-  if (!live.ok()) return adminErrorAnswer(live.error());
+  auto live = liveApps(parts_.catalog);
   Names names(parts_.store);
   json containers = json::array(), functions = json::array(), workers = json::array();
   for (const auto& instance : parts_.fleet->instances()) {
@@ -120,25 +122,23 @@ AdminAnswer AdminApi::status() {
     addNames(row, names, instance.app, instance.function);
     containers.push_back(std::move(row));
   }
-  for (const auto& app : *live)
+  for (const auto& app : live)
     for (const auto& [tag, id] : app.functions) functions.push_back(functionJson(parts_, app, tag, id, names));
   for (const auto& worker : parts_.fleet->workers()) workers.push_back(workerJson(worker));
   return {200,
           {{"version", parts_.version},
            {"url", parts_.url},
-           {"workspace", parts_.workspace},
+           {"workspace", parts_.catalog.workspace().name},
            {"started_at", momentJson(startedAt_)},
-           {"apps", live->size()},
+           {"apps", live.size()},
            {"containers", containers},
            {"functions", functions},
            {"workers", workers}}};
 }
 
 AdminAnswer AdminApi::apps() {
-  auto live = liveApps(parts_.store);
-  if (!live.ok()) return adminErrorAnswer(live.error());
   json list = json::array();
-  for (const auto& app : *live) {
+  for (const auto& app : liveApps(parts_.catalog)) {
     json tags = json::array();
     for (const auto& [tag, id] : app.functions) tags.push_back(tag);
     list.push_back({{"id", app.id.str()},

@@ -7,9 +7,7 @@
 
 #include "base/clock.h"
 #include "calls/calls.h"
-#include "catalog/environments.h"
-#include "catalog/secrets.h"
-#include "catalog/tokens.h"
+#include "catalog/catalog.h"
 #include "fleet/fleet.h"
 #include "meter/meter.h"
 #include "net/http.h"
@@ -32,16 +30,13 @@ struct AdminAnswer {
 // What is on disk, and what runs if something does.
 struct AdminParts {
   Store& store;
-  Tokens& tokens;
-  Secrets& secrets;
-  Environments& environments;
+  Catalog& catalog;
   Meter& meter;
   const Clock& clock;
   Fleet* fleet = nullptr;  // null: no grid runs, commands read the data folder
   Calls* calls = nullptr;  // as fleet
-  std::string workspace;
-  std::string url;     // of the door, "http://localhost:8400"
-  std::string domain;  // functions' hosts are under it
+  std::string url;         // of the door, "http://localhost:8400"
+  std::string domain;      // functions' hosts are under it
   std::string version;
 };
 

@@ -51,18 +51,18 @@ AdminAnswer AdminApi::tokens(const AdminQuestion& question) {
   bool one = question.path.size() > std::string_view("/v1/tokens/").size();
   if (one && question.method == "DELETE") {
     std::string id = question.path.substr(std::string_view("/v1/tokens/").size());
-    auto revoked = parts_.tokens.revoke(id);
+    auto revoked = parts_.catalog.tokens().revoke(id);
     if (!revoked.ok()) return adminErrorAnswer(revoked.error());
     return {200, {{"token_id", id}, {"revoked", true}}};
   }
   if (!one && question.method == "POST") {
-    auto made = parts_.tokens.create(textOf(question.body, "name"), parts_.workspace);
+    auto made = parts_.catalog.tokens().create(textOf(question.body, "name"), parts_.catalog.workspace().name);
     if (!made.ok()) return adminErrorAnswer(made.error());
     return {200, {{"token_id", made->token.id}, {"token_secret", made->secret}, {"workspace", made->token.workspace}}};
   }
   if (one || question.method != "GET") return noSuch(question);
   json list = json::array();
-  for (const auto& token : parts_.tokens.list()) list.push_back(tokenJson(token, parts_.clock.now()));
+  for (const auto& token : parts_.catalog.tokens().list()) list.push_back(tokenJson(token, parts_.clock.now()));
   return {200, {{"tokens", list}}};
 }
 
@@ -80,20 +80,20 @@ AdminAnswer AdminApi::secrets(const AdminQuestion& question) {
 AdminAnswer AdminApi::listSecrets(const std::string& environment) {
   std::vector<Environment> environments;
   if (environment.empty()) {
-    environments = parts_.environments.list();
+    environments = parts_.catalog.environments().list();
   } else {
-    auto resolved = parts_.environments.resolve(environment);
+    auto resolved = parts_.catalog.environments().resolve(environment);
     if (!resolved.ok()) return adminErrorAnswer(resolved.error());
     environments.push_back(*resolved);
   }
   json list = json::array();
   for (const auto& each : environments)
-    for (const auto& secret : parts_.secrets.list(each.name)) list.push_back(secretJson(secret));
+    for (const auto& secret : parts_.catalog.secrets().list(each.name)) list.push_back(secretJson(secret));
   return {200, {{"secrets", list}}};
 }
 
 AdminAnswer AdminApi::createSecret(const json& wanted) {
-  auto environment = parts_.environments.resolve(textOf(wanted, "environment"));
+  auto environment = parts_.catalog.environments().resolve(textOf(wanted, "environment"));
   if (!environment.ok()) return adminErrorAnswer(environment.error());
   auto variables = variablesOf(wanted);
   if (!variables.ok()) return adminErrorAnswer(variables.error());
@@ -101,18 +101,19 @@ AdminAnswer AdminApi::createSecret(const json& wanted) {
   if (name.empty()) return adminErrorAnswer(Error{Code::invalidArgument, "name: a secret needs a name"});
   auto replace = wanted.find("replace");
   bool replaces = replace != wanted.end() && replace->is_boolean() && replace->get<bool>();
-  auto made = parts_.secrets.create(environment->name, name, *variables, replaces ? IfExists::replace : IfExists::fail,
-                                    parts_.workspace);
+  auto made =
+      parts_.catalog.secrets().create(environment->name, name, *variables,
+                                      replaces ? IfExists::replace : IfExists::fail, parts_.catalog.workspace().name);
   if (!made.ok()) return adminErrorAnswer(made.error());
   return {200, secretJson(*made)};
 }
 
 AdminAnswer AdminApi::deleteSecret(const std::string& environment, const std::string& name) {
-  auto resolved = parts_.environments.resolve(environment);
+  auto resolved = parts_.catalog.environments().resolve(environment);
   if (!resolved.ok()) return adminErrorAnswer(resolved.error());
-  auto secret = parts_.secrets.find(resolved->name, name, {});
+  auto secret = parts_.catalog.secrets().find(resolved->name, name, {});
   if (!secret.ok()) return adminErrorAnswer(secret.error());
-  if (auto erased = parts_.secrets.erase(secret->id); !erased.ok()) return adminErrorAnswer(erased.error());
+  if (auto erased = parts_.catalog.secrets().erase(secret->id); !erased.ok()) return adminErrorAnswer(erased.error());
   return {200, {{"name", name}, {"environment", resolved->name}, {"deleted", true}}};
 }
 

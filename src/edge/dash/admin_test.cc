@@ -2,7 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
+#include <filesystem>
+
+#include "blob/blob.h"
 #include "model/app.h"
 
 namespace gridiron::edge {
@@ -17,14 +21,30 @@ using testing::Not;
 class Admin : public testing::Test {
  protected:
   Admin() {
-    EXPECT_TRUE(environments.load().ok());
-    EXPECT_TRUE(tokens.load().ok());
-    EXPECT_TRUE(secrets.load().ok());
+    char made[] = "/tmp/admin_test.XXXXXX";
+    folder = mkdtemp(made);
+    auto opened = blob::Blobs::open(folder);
+    EXPECT_TRUE(opened.ok());
+    blobs = std::make_unique<blob::Blobs>(std::move(*opened));
+    auto whole = Catalog::open(*store, *blobs, clock, {.keyFile = "", .workspace = "acme"});
+    EXPECT_TRUE(whole.ok());
+    catalog = std::move(*whole);
+    AdminParts parts{.store = *store,
+                     .catalog = *catalog,
+                     .meter = meter,
+                     .clock = clock,
+                     .fleet = nullptr,
+                     .calls = nullptr,
+                     .url = "http://localhost:8400",
+                     .domain = "localhost",
+                     .version = "1"};
+    api = std::make_unique<AdminApi>(parts);
   }
+  ~Admin() override { std::filesystem::remove_all(folder); }
 
   AdminAnswer ask(const std::string& method, const std::string& path, json body = nullptr,
                   std::map<std::string, std::string> query = {}) {
-    return api.answer({method, path, std::move(query), std::move(body)});
+    return api->answer({method, path, std::move(query), std::move(body)});
   }
   void deploy(const std::string& id, const std::string& name) {
     App app;
@@ -55,30 +75,18 @@ class Admin : public testing::Test {
 
   FakeClock clock;
   std::unique_ptr<Store> store = openMemoryStore();
-  Sealer sealer = Sealer::ephemeral();
-  Tokens tokens{*store, clock, "acme"};
-  Secrets secrets{*store, sealer, clock, "acme"};
-  Environments environments{*store, clock, "acme"};
   Meter meter{*store, clock};
-  AdminApi api{{.store = *store,
-                .tokens = tokens,
-                .secrets = secrets,
-                .environments = environments,
-                .meter = meter,
-                .clock = clock,
-                .fleet = nullptr,
-                .calls = nullptr,
-                .workspace = "acme",
-                .url = "http://localhost:8400",
-                .domain = "localhost",
-                .version = "1"}};
+  std::string folder;
+  std::unique_ptr<blob::Blobs> blobs;
+  std::unique_ptr<Catalog> catalog;
+  std::unique_ptr<AdminApi> api;
 };
 
 TEST_F(Admin, ANewTokenSignsInAndItsSecretIsToldOnce) {
   auto made = ask("POST", "/v1/tokens", {{"name", "laptop"}});
   ASSERT_EQ(made.status, 200) << made.body;
   EXPECT_EQ(made.body["workspace"], "acme");
-  EXPECT_TRUE(tokens.check(made.body["token_id"], made.body["token_secret"]).ok());
+  EXPECT_TRUE(catalog->authenticate(made.body["token_id"], made.body["token_secret"]).ok());
   auto listed = ask("GET", "/v1/tokens");
   EXPECT_EQ(listed.body["tokens"][0]["name"], "laptop");
   EXPECT_THAT(listed.body.dump(), Not(HasSubstr(made.body["token_secret"].get<std::string>())));
@@ -87,7 +95,7 @@ TEST_F(Admin, ANewTokenSignsInAndItsSecretIsToldOnce) {
 TEST_F(Admin, ARevokedTokenSignsInNoMore) {
   auto made = ask("POST", "/v1/tokens", json::object());
   EXPECT_EQ(ask("DELETE", "/v1/tokens/" + made.body["token_id"].get<std::string>()).status, 200);
-  EXPECT_FALSE(tokens.check(made.body["token_id"], made.body["token_secret"]).ok());
+  EXPECT_FALSE(catalog->authenticate(made.body["token_id"], made.body["token_secret"]).ok());
   EXPECT_EQ(ask("DELETE", "/v1/tokens/ak-none").status, 404);
 }
 

@@ -90,7 +90,8 @@ struct Dash::Visit {
 
 Dash::Dash(AdminApi& api) : api_(api), sessions_(api.parts().clock) {
   api_.onSignInLink([this] {
-    return "/sign-in/" + sessions_.issueCode({api_.parts().workspace, api_.parts().workspace});
+    const std::string& workspace = api_.parts().catalog.workspace().name;
+    return "/sign-in/" + sessions_.issueCode({workspace, workspace});
   });
 }
 
@@ -155,7 +156,7 @@ void Dash::signIn(Visit& visit) {
   if (!sessions_.mayTry())
     return visit.show(429, "sign_in.html",
                       {{"next", next}, {"problem", "Too many failed attempts: try again in a minute."}});
-  auto token = api_.parts().tokens.check(visit.field("token_id"), visit.field("token_secret"));
+  auto token = api_.parts().catalog.authenticate(visit.field("token_id"), visit.field("token_secret"));
   if (token.ok()) return startSession(visit, {token->workspace, token->username}, next);
   sessions_.failed();
   visit.show(401, "sign_in.html", {{"next", next}, {"problem", "This is not a token of this grid."}});
@@ -186,8 +187,8 @@ void Dash::signOut(Visit& visit) {
 
 void Dash::tokenFlow(Visit& visit, const std::string& id) {
   if (!visit.session) return visit.redirect("/sign-in?next=/token-flow/" + id);
-  Tokens& tokens = api_.parts().tokens;
-  auto flow = tokens.flow(id);
+  Catalog& catalog = api_.parts().catalog;
+  auto flow = catalog.tokenFlow(id);
   if (!flow)
     return visit.tell(404, "No such request", "It was answered already, or is too old. Start `modal setup` again.");
   if (visit.head.method != "POST")
@@ -198,7 +199,7 @@ void Dash::tokenFlow(Visit& visit, const std::string& id) {
                        {"code", flow->code.empty() ? "" : " and its code is " + flow->code}});
   if (!mayChange(visit)) return visit.tell(403, "Not from this page", "Open the request's address again.");
   bool approve = visit.field("decision") == "approve";
-  auto done = approve ? tokens.approveFlow(id, visit.session->who.username) : tokens.refuseFlow(id);
+  auto done = approve ? catalog.approveTokenFlow(id, visit.session->who.username) : catalog.refuseTokenFlow(id);
   if (!done.ok()) return visit.tell(409, "That did not work", done.error().message);
   if (approve) return visit.tell(200, "Connected", "The client has its token: go on in the terminal.");
   visit.tell(200, "Refused", "The client gets no token.");

@@ -65,15 +65,9 @@ const char* nameOf(AppState state) {
   return "unknown";
 }
 
-Result<std::vector<App>> liveApps(Store& store) {
-  ObjectQuery query;
-  query.kind = "app";
-  ASSIGN_OR_RETURN(auto objects, store.list(query));
-  std::vector<App> apps;
-  for (const auto& object : objects) {
-    auto app = decodeApp(object.body);
-    if (app.ok() && isLive(app->state)) apps.push_back(std::move(*app));
-  }
+std::vector<App> liveApps(const Catalog& catalog) {
+  std::vector<App> apps = catalog.apps().list("");
+  std::erase_if(apps, [](const App& app) { return !isLive(app.state); });
   return apps;
 }
 

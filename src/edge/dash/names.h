@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "catalog/catalog.h"
 #include "model/app.h"
 #include "model/function.h"
 #include "store/store.h"
@@ -33,6 +34,6 @@ std::string nameOf(const App& app);
 const char* nameOf(AppState state);
 
 // Apps that are not stopped, newest first.
-Result<std::vector<App>> liveApps(Store& store);
+std::vector<App> liveApps(const Catalog& catalog);
 
 }  // namespace gridiron::edge
