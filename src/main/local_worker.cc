@@ -1,0 +1,130 @@
+#include "main/local_worker.h"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <filesystem>
+#include <thread>
+
+#include "base/digest.h"
+#include "base/fd.h"
+#include "base/id.h"
+#include "base/loop.h"
+#include "sandbox/sandbox.h"
+#include "worker/image_shelf.h"
+#include "worker/worker.h"
+
+namespace gridiron {
+namespace {
+
+// Names this grid's bridge, cgroups and network namespaces; the same for the same data folder over restarts.
+std::string instanceOf(const std::string& dataFolder) {
+  std::error_code ignored;
+  const auto canonical = std::filesystem::weakly_canonical(dataFolder, ignored);
+  return sha256(canonical.string()).hex().substr(0, 6);
+}
+
+// A worker keeps its id over restarts, so that control knows it again.
+Result<std::string> workerIdOf(const std::string& directory) {
+  const std::string path = directory + "/id";
+  if (auto known = readFile(path); known.ok()) return *known;
+  const std::string id = randomId("wo");
+  RETURN_IF_ERROR(writeFileAtomic(path, id, 0644, Durable::yes));
+  return id;
+}
+
+Result<std::string> initPath() {
+  std::error_code failed;
+  const auto binary = std::filesystem::read_symlink("/proc/self/exe", failed);
+  const auto path = binary.parent_path() / "gridiron-init";
+  if (failed || !std::filesystem::exists(path)) {
+    return makeError(Code::failedPrecondition, "{} is missing: it is built beside gridiron (PID 1 of containers)",
+                     path.string());
+  }
+  return path.string();
+}
+
+sandbox::Sandboxes::Options sandboxOptions(const Settings& settings, const LocalWorker::Options& options,
+                                           const std::string& init) {
+  const std::string instance = instanceOf(settings.data);
+  // Grids on one machine keep out of each other's way: each takes a /20 of 10.128.0.0/9 by its name.
+  const auto slot = std::stoul(instance, nullptr, 16) % 2048;
+  sandbox::Sandboxes::Options out;
+  out.stateDirectory = settings.data + "/worker/sandboxes";
+  out.initPath = init;
+  out.bridge = "gridiron" + instance;
+  out.subnet = fmt::format("10.{}.{}.0/20", 128 + slot / 16, slot % 16 * 16);
+  out.gridPort = options.gridPort;
+  out.instance = instance;
+  return out;
+}
+
+worker::Options workerOptions(const Settings& settings, const LocalWorker::Options& options, std::string id) {
+  worker::Options out;
+  out.controlUrl = options.controlUrl;
+  out.workerId = std::move(id);
+  out.secret = options.secret;
+  out.dataDirectory = settings.data + "/worker";
+  out.cacheDirectory = settings.data + "/worker/cache";
+  return out;
+}
+
+image::Images::Options imageOptions(const Settings& settings) {
+  image::Images::Options out;
+  out.directory = settings.data + "/worker/images";
+  out.cacheDirectory = settings.cache;
+  out.mirrors = settings.mirrors;
+  out.inheritHostSettings = settings.inheritHostSettings;
+  return out;
+}
+
+}  // namespace
+
+struct LocalWorker::Impl {
+  std::unique_ptr<sandbox::Sandboxes> sandboxes;
+  std::unique_ptr<worker::ImageShelf> images;
+  asio::io_context io{1};
+  std::unique_ptr<worker::Worker> agent;
+  std::thread thread;
+
+  static Task<void> stopAgent(Impl& self, Nanos grace) {
+    co_await self.agent->stop(grace);
+    self.io.stop();
+  }
+};
+
+LocalWorker::LocalWorker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Result<std::unique_ptr<LocalWorker>> LocalWorker::start(const Settings& settings, const Options& options) {
+  for (const char* folder : {"/worker/sandboxes", "/worker/images", "/worker/cache"}) {
+    RETURN_IF_ERROR(makeDirectories(settings.data + folder));
+  }
+  RETURN_IF_ERROR(makeDirectories(settings.cache));
+  ASSIGN_OR_RETURN(std::string id, workerIdOf(settings.data + "/worker"));
+  ASSIGN_OR_RETURN(const std::string init, initPath());
+  auto impl = std::make_unique<Impl>();
+  ASSIGN_OR_RETURN(impl->sandboxes, sandbox::openSandboxes(sandboxOptions(settings, options, init)));
+  RETURN_IF_ERROR(impl->sandboxes->sweep());
+  impl->images = worker::openImageShelf(imageOptions(settings), *impl->sandboxes);
+  impl->agent = std::make_unique<worker::Worker>(impl->io, workerOptions(settings, options, std::move(id)),
+                                                 *impl->sandboxes, *impl->images);
+  spawn(impl->io, impl->agent->run());
+  impl->thread = std::thread([io = &impl->io] {
+    const auto work = asio::make_work_guard(*io);
+    io->run();
+  });
+  return std::unique_ptr<LocalWorker>(new LocalWorker(std::move(impl)));
+}
+
+void LocalWorker::stop(Nanos grace) {
+  if (!impl_->thread.joinable()) return;
+  asio::post(impl_->io, [impl = impl_.get(), grace] { spawn(impl->io, Impl::stopAgent(*impl, grace)); });
+  impl_->thread.join();
+}
+
+LocalWorker::~LocalWorker() {
+  stop(Nanos::zero());
+  impl_->agent.reset();
+}
+
+}  // namespace gridiron
