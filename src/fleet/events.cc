@@ -1,0 +1,197 @@
+#include <csignal>
+
+#include "fleet/ground.h"
+
+namespace gridiron {
+namespace {
+
+constexpr Nanos kEarly = std::chrono::seconds(10);  // so soon after it was ready, an end counts as a failed start
+
+Outcome failureOf(std::string text) {
+  Outcome outcome;
+  outcome.status = OutcomeStatus::initFailure;
+  outcome.exception = std::move(text);
+  return outcome;
+}
+
+std::string describe(const ExitInfo& exit, const Instance& instance) {
+  if (!exit.error.empty()) return "Container could not be started: " + exit.error;
+  const char* when = instance.readyAt == Time{} ? " before it was ready" : "";
+  if (exit.outOfMemory) {
+    return fmt::format("Container ran out of memory{} (it was given {} MiB)", when, instance.resources.memoryMb);
+  }
+  if (exit.signal != 0) return fmt::format("Container was killed by signal {}{}", exit.signal, when);
+  return fmt::format("Container exited with code {}{}", exit.code, when);
+}
+
+}  // namespace
+
+// --- workers ---
+
+void Fleet::workerJoined(const Worker& worker, WorkerPort& port, const std::vector<InstanceId>& running) {
+  auto& entry = impl_->workers[worker.id];
+  entry.worker = worker;
+  entry.port = &port;
+  entry.worker.connectedAt = impl_->clock.now();
+  const std::set<InstanceId> alive(running.begin(), running.end());
+  std::vector<InstanceId> missing;
+  for (auto& [id, record] : impl_->records) {
+    if (record.instance.worker != worker.id) continue;
+    if (!alive.contains(id)) {
+      missing.push_back(id);
+    } else if (record.killAt != Time{}) {
+      port.stop(id, std::max(record.killAt - impl_->clock.now(), Nanos{0}));  // the command may have been lost
+    }
+  }
+  for (const auto& id : running) {
+    const auto* record = impl_->find(id);
+    if (!record || record->instance.worker != worker.id) port.stop(id, Nanos{0});
+  }
+  for (const auto& id : missing) impl_->bury(id, "its worker does not run it any more", Blame::grid);
+  impl_->work();
+}
+
+void Fleet::workerLost(const WorkerId& worker) {
+  const auto it = impl_->workers.find(worker);
+  if (it == impl_->workers.end() || !it->second.port) return;
+  it->second.port = nullptr;
+  it->second.lostAt = impl_->clock.now();
+  impl_->work();
+}
+
+void Fleet::sandboxRunning(const InstanceId& id, std::vector<StartPhase> phases) {
+  auto* record = impl_->find(id);
+  if (!record) return;
+  record->instance.sandboxAt = impl_->clock.now();
+  record->workerPhases = std::move(phases);
+  impl_->changed(record->instance);
+}
+
+void Fleet::exited(const InstanceId& id, const ExitInfo& exit) {
+  auto* record = impl_->find(id);
+  if (!record) return;
+  auto& instance = record->instance;
+  instance.exitCode = exit.signal != 0 ? 128 + exit.signal : exit.code;
+  const bool ranNothing =
+      !record->everRan && (instance.readyAt == Time{} || impl_->clock.now() < instance.readyAt + kEarly);
+  const auto text = describe(exit, instance);
+  if (!record->byUs && ranNothing) impl_->countFailure(*record, failureOf(text), exit.error.empty() ? 1 : 0);
+  const bool quiet = record->byUs && exit.error.empty();
+  const auto blame = record->byUs ? Blame::grid : Blame::container;
+  impl_->bury(id, quiet && !instance.why.empty() ? instance.why : text, blame);
+}
+
+// --- containers ---
+
+void Fleet::containerHello(const InstanceId& id) {
+  auto* record = impl_->find(id);
+  if (!record || record->instance.helloAt != Time{}) return;
+  record->instance.helloAt = impl_->clock.now();
+  impl_->changed(record->instance);
+}
+
+void Fleet::askedForInputs(const InstanceId& id) {
+  auto* record = impl_->find(id);
+  if (!record || record->instance.state != InstanceState::starting) return;
+  auto& instance = record->instance;
+  const auto now = impl_->clock.now();
+  instance.readyAt = record->idleSince = now;
+  const auto sandboxAt = instance.sandboxAt != Time{} ? instance.sandboxAt : instance.orderedAt;
+  const auto helloAt = instance.helloAt != Time{} ? instance.helloAt : now;
+  instance.phases = {{"queue", instance.orderedAt - instance.wantedAt}};
+  instance.phases.insert(instance.phases.end(), record->workerPhases.begin(), record->workerPhases.end());
+  instance.phases.push_back({"interpreter", std::max(helloAt - sandboxAt, Nanos{0})});
+  instance.phases.push_back({"import", now - helloAt});
+  if (!record->once) record->stopAt = {};
+  impl_->become(*record, InstanceState::ready);
+  impl_->meter.container(instance);
+  // The one that older ones were kept for.
+  const auto function = instance.function;
+  std::vector<InstanceId> old;
+  for (const auto& [other, r] : impl_->records) {
+    if (r.superseded && r.instance.function == function) old.push_back(other);
+  }
+  for (const auto& other : old) {
+    if (auto* superseded = impl_->find(other)) impl_->drain(*superseded, "replaced by a newer deployment");
+  }
+  impl_->work();
+}
+
+void Fleet::startupFailed(const InstanceId& id, const Outcome& outcome) {
+  auto* record = impl_->find(id);
+  if (!record || outcome.status == OutcomeStatus::success || outcome.status == OutcomeStatus::unspecified) return;
+  if (record->instance.state == InstanceState::ready) {
+    impl_->notice(record->instance, "while it ended: " + outcome.exception);
+    return;
+  }
+  record->instance.why = outcome.exception;
+  impl_->countFailure(*record, outcome, 0);
+  // It ends by itself, in good order.
+  if (record->instance.state == InstanceState::starting) impl_->become(*record, InstanceState::draining);
+  record->byUs = false;
+  record->stopAt = {};
+  record->killAt = impl_->clock.now() + impl_->options.defaultGrace;
+  impl_->work();
+}
+
+bool Fleet::killSwitch(const InstanceId& id) const {
+  const auto* record = impl_->find(id);
+  if (!record || record->instance.state == InstanceState::draining) return true;
+  return record->once && record->everRan && impl_->calls.heldBy(id) == 0;
+}
+
+// --- what calls tell ---
+
+void Fleet::inputsQueued(const FunctionId&) { impl_->work(); }
+
+void Fleet::inputStarted(const Input& input) {
+  auto* record = impl_->find(input.instance);
+  if (!record) return;
+  record->everRan = true;
+  impl_->served[input.function].failures = 0;
+  if (record->function->singleUse && record->instance.state == InstanceState::ready) {
+    record->byUs = true;
+    record->instance.why = "its one input was run";
+    impl_->become(*record, InstanceState::draining);
+  }
+  impl_->work();
+}
+
+void Fleet::inputEnded(const Input& input, const Outcome& outcome, bool) {
+  impl_->work();
+  if (input.startedAt == Time{}) return;
+  auto* record = impl_->find(input.instance);
+  if (record) record->idleSince = impl_->clock.now();
+  UsageRecord usage;
+  usage.id = input.attempt == 0 ? input.id.value : fmt::format("{}/{}", input.id.value, input.attempt);
+  usage.kind = UsageKind::input;
+  usage.function = input.function;
+  usage.instance = input.instance;
+  usage.queuedAt = input.createdAt;
+  usage.startedAt = input.startedAt;
+  usage.endedAt = impl_->clock.now();
+  usage.outcome = nameOf(outcome.status);
+  if (record) {
+    usage.app = record->instance.app;
+    usage.resources = record->instance.resources;
+  } else if (const auto old = impl_->gone.find(input.instance); old != impl_->gone.end()) {
+    usage.app = old->second.app;
+    usage.resources = old->second.resources;
+  }
+  impl_->meter.input(std::move(usage));
+}
+
+void Fleet::interruptWanted(const InstanceId& id, const std::string& why) {
+  auto* record = impl_->find(id);
+  if (!record || record->killAt != Time{}) return;
+  record->byUs = true;
+  record->instance.why = why;
+  impl_->notice(record->instance, why);
+  if (auto* port = impl_->portOf(*record)) port->signal(id, SIGINT);
+  if (record->instance.state != InstanceState::draining) impl_->become(*record, InstanceState::draining);
+  record->stopAt = {};
+  record->killAt = impl_->clock.now() + impl_->options.defaultGrace;
+  impl_->work();
+}
+
+}  // namespace gridiron

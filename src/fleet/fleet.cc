@@ -1,0 +1,160 @@
+#include "fleet/fleet.h"
+
+#include "fleet/ground.h"
+
+namespace gridiron {
+
+Fleet::Fleet(Store& store, Calls& calls, const Functions& functions, StartOrders& orders, Meter& meter,
+             const Clock& clock)
+    : Fleet(store, calls, functions, orders, meter, clock, Options()) {}
+
+Fleet::Fleet(Store& store, Calls& calls, const Functions& functions, StartOrders& orders, Meter& meter,
+             const Clock& clock, Options options)
+    : impl_(new Impl{store, calls, functions, orders, meter, clock, options, {}, {}, {}, {}, {}, {}, {}, {}, {}}) {
+  calls.observe(*this);
+}
+
+Fleet::~Fleet() = default;
+
+void Fleet::observe(FleetObserver& observer) { impl_->observers.push_back(&observer); }
+void Fleet::onWork(std::function<void()> wake) { impl_->wake = std::move(wake); }
+
+Result<void> Fleet::load() {
+  ASSIGN_OR_RETURN(auto left, impl_->store.instances({}, true, 0));
+  if (left.empty()) return {};
+  Batch batch;
+  for (auto& instance : left) {
+    // Nobody saw how long it ran after that.
+    instance.goneAt = instance.readyAt != Time{} ? instance.readyAt : instance.orderedAt;
+    instance.state = InstanceState::gone;
+    instance.why = "control was restarted";
+    impl_->meter.container(instance);
+    batch.put(instance);
+  }
+  return impl_->store.apply(batch);
+}
+
+void Fleet::deploy(const FunctionId& id) {
+  auto function = impl_->functions.find(id);
+  if (!function) return;
+  auto& entry = impl_->served[id];
+  const bool same = entry.function && entry.function->definitionId == function->definitionId && !entry.withdrawn;
+  entry.function = function;
+  entry.deployed = true;
+  entry.withdrawn = false;
+  if (!same) entry.failures = 0;
+  std::vector<InstanceId> old;
+  for (auto& [instance, record] : impl_->records) {
+    if (record.instance.function == id && !record.once && record.instance.definition != function->definitionId) {
+      old.push_back(instance);
+    }
+  }
+  for (const auto& instance : old) {
+    auto* record = impl_->find(instance);
+    if (!record) continue;
+    // With a minimum there shall be no moment without a ready container.
+    const bool keep = function->scaling.minContainers > 0 && record->instance.state == InstanceState::ready;
+    record->superseded = true;
+    if (!keep) impl_->drain(*record, "replaced by a newer deployment");
+  }
+  impl_->work();
+}
+
+void Fleet::withdraw(const FunctionId& id, const std::string& why) {
+  auto& entry = impl_->served[id];
+  entry.deployed = false;
+  entry.withdrawn = true;
+  entry.why = why;
+  std::vector<InstanceId> all;
+  for (const auto& [instance, record] : impl_->records) {
+    if (record.instance.function == id) all.push_back(instance);
+  }
+  for (const auto& instance : all) {
+    if (auto* record = impl_->find(instance)) impl_->drain(*record, why);
+  }
+  impl_->failWithdrawn();
+  impl_->work();
+}
+
+void Fleet::stopApp(const AppId& app, const std::string& why) {
+  std::set<FunctionId> functions;
+  std::vector<InstanceId> instances;
+  for (const auto& [id, entry] : impl_->served) {
+    if (entry.function && entry.function->app == app) functions.insert(id);
+  }
+  for (const auto& [id, record] : impl_->records) {
+    if (record.instance.app != app || record.once) continue;
+    functions.insert(record.instance.function);
+    instances.push_back(id);
+  }
+  for (const auto& id : functions) withdraw(id, why);
+  for (const auto& id : instances) {
+    if (auto* record = impl_->find(id)) impl_->stopNow(*record, impl_->options.defaultGrace, why);
+  }
+}
+
+Result<InstanceId> Fleet::runOnce(const Function& function) {
+  Impl::Record record;
+  record.once = true;
+  record.function = std::make_shared<const Function>(function);
+  record.instance.id = newInstanceId();
+  record.instance.function = function.id;
+  record.instance.app = function.app;
+  record.instance.definition = function.definitionId;
+  record.instance.resources = impl_->withDefaults(function.resources);
+  record.instance.wantedAt = impl_->clock.now();
+  const auto id = record.instance.id;
+  impl_->records.emplace(id, std::move(record));
+  impl_->work();
+  return id;
+}
+
+Result<void> Fleet::stop(const InstanceId& id, bool graceful, const std::string& why) {
+  auto* record = impl_->find(id);
+  if (!record) {
+    if (impl_->gone.contains(id)) return {};
+    return makeError(Code::notFound, "container '{}' not found", id.value);
+  }
+  if (graceful) {
+    impl_->drain(*record, why);
+  } else {
+    impl_->stopNow(*record, impl_->options.defaultGrace, why);
+  }
+  impl_->work();
+  return {};
+}
+
+std::optional<Instance> Fleet::find(const InstanceId& id) const {
+  if (const auto* record = impl_->find(id)) return record->instance;
+  const auto it = impl_->gone.find(id);
+  return it == impl_->gone.end() ? std::nullopt : std::optional<Instance>(it->second);
+}
+
+std::vector<Instance> Fleet::instances() const {
+  std::vector<Instance> list;
+  for (const auto& [id, record] : impl_->records) {
+    if (!record.instance.worker.empty()) list.push_back(record.instance);
+  }
+  return list;
+}
+
+std::vector<Worker> Fleet::workers() const {
+  std::vector<Worker> list;
+  for (const auto& [id, entry] : impl_->workers) {
+    if (entry.port) list.push_back(entry.worker);
+  }
+  return list;
+}
+
+FunctionStats Fleet::stats(const FunctionId& function) const {
+  const auto demand = impl_->calls.demandOf(function);
+  FunctionStats stats{demand.queued, demand.running, 0, 0};
+  for (const auto& [id, record] : impl_->records) {
+    if (record.instance.function != function) continue;
+    stats.containers += record.instance.state == InstanceState::ready;
+    stats.starting += record.instance.state == InstanceState::starting;
+  }
+  return stats;
+}
+
+}  // namespace gridiron

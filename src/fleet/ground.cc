@@ -1,0 +1,125 @@
+#include "fleet/ground.h"
+
+namespace gridiron {
+namespace {
+
+constexpr Nanos kGiveUp = std::chrono::seconds(15);  // after a SIGKILL that nobody confirms
+constexpr std::size_t kGoneKept = 2000;
+
+}  // namespace
+
+void Fleet::Impl::changed(const Instance& instance) {
+  dirty.insert(instance.id);
+  for (auto* observer : observers) observer->instanceChanged(instance);
+}
+
+void Fleet::Impl::work() const {
+  if (wake) wake();
+}
+
+void Fleet::Impl::notice(const Instance& instance, const std::string& text) {
+  for (auto* observer : observers) observer->notice(instance, text);
+}
+
+Fleet::Impl::Record* Fleet::Impl::find(const InstanceId& id) {
+  const auto it = records.find(id);
+  return it == records.end() ? nullptr : &it->second;
+}
+
+WorkerPort* Fleet::Impl::portOf(const Record& record) {
+  const auto it = workers.find(record.instance.worker);
+  return it == workers.end() ? nullptr : it->second.port;
+}
+
+Resources Fleet::Impl::withDefaults(Resources resources) const {
+  if (resources.milliCpu <= 0) resources.milliCpu = options.defaultMilliCpu;
+  if (resources.memoryMb <= 0) resources.memoryMb = options.defaultMemoryMb;
+  return resources;
+}
+
+void Fleet::Impl::become(Record& record, InstanceState state) {
+  GRID_CHECK(mayBecome(record.instance.state, state));
+  record.instance.state = state;
+  changed(record.instance);
+}
+
+void Fleet::Impl::drain(Record& record, const std::string& why) {
+  if (record.instance.state == InstanceState::draining) return;
+  const bool wasStarting = record.instance.state == InstanceState::starting;
+  record.byUs = true;
+  record.instance.why = why;
+  if (record.instance.worker.empty()) return bury(record.instance.id, why, Blame::grid);
+  become(record, InstanceState::draining);
+  // A container that asks for inputs sees the kill switch and goes by itself; one that does not ask yet must be told.
+  if (wasStarting) stopNow(record, options.defaultGrace, why);
+  work();
+}
+
+void Fleet::Impl::stopNow(Record& record, Nanos grace, const std::string& why) {
+  record.byUs = true;
+  record.instance.why = why;
+  if (record.instance.worker.empty()) return bury(record.instance.id, why, Blame::grid);
+  if (record.instance.state != InstanceState::draining) become(record, InstanceState::draining);
+  if (auto* port = portOf(record)) port->stop(record.instance.id, grace);
+  record.stopAt = {};
+  record.killAt = clock.now() + grace;
+  record.giveUpAt = record.killAt + kGiveUp;
+}
+
+void Fleet::Impl::bury(const InstanceId& id, const std::string& why, Blame blame) {
+  const auto it = records.find(id);
+  if (it == records.end()) return;
+  Instance instance = it->second.instance;
+  records.erase(it);
+  instance.state = InstanceState::gone;
+  instance.goneAt = clock.now();
+  if (!why.empty()) instance.why = why;
+  if (gone.size() >= kGoneKept) {
+    auto oldest = gone.begin();
+    for (auto other = gone.begin(); other != gone.end(); ++other) {
+      if (other->second.goneAt < oldest->second.goneAt) oldest = other;
+    }
+    gone.erase(oldest);
+  }
+  gone[id] = instance;
+  meter.container(instance);
+  calls.abandon(id, instance.why, blame);
+  changed(instance);
+  work();
+}
+
+void Fleet::Impl::countFailure(Record& record, const Outcome& outcome, int tolerated) {
+  if (record.failed || record.once) return;
+  record.failed = true;
+  const auto id = record.instance.function;
+  auto& entry = served[id];
+  if (record.superseded || (entry.function && entry.function->definitionId != record.instance.definition)) return;
+  ++entry.failures;
+  entry.lastFailure = clock.now();
+  notice(record.instance, outcome.exception);
+  if (entry.failures > tolerated && !hasReady(id)) calls.failWaiting(id, outcome);
+  work();
+}
+
+bool Fleet::Impl::hasReady(const FunctionId& function) const {
+  for (const auto& [id, record] : records) {
+    if (record.instance.function == function && record.instance.state == InstanceState::ready) return true;
+  }
+  return false;
+}
+
+void Fleet::Impl::write() {
+  if (dirty.empty()) return;
+  Batch batch;
+  for (const auto& id : dirty) {
+    if (const auto it = records.find(id); it != records.end()) {
+      batch.put(it->second.instance);
+    } else if (const auto old = gone.find(id); old != gone.end()) {
+      batch.put(old->second);
+    }
+  }
+  // What cannot be written now stays dirty; the next step tries again.
+  if (store.apply(batch).ok()) dirty.clear();
+}
+
+}  // namespace gridiron

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <set>
+#include <unordered_map>
+
+#include "fleet/fleet.h"
+#include "plan/place.h"
+#include "plan/scale.h"
+
+namespace gridiron {
+
+// The state of the fleet and the moves that both step() and the events make. Private to fleet/.
+struct Fleet::Impl {
+  struct WorkerEntry {
+    Worker worker;
+    WorkerPort* port = nullptr;  // null: not connected
+    Time lostAt{};
+  };
+
+  // A container, or one that is still to be placed (no worker yet).
+  struct Record {
+    Instance instance;
+    std::shared_ptr<const Function> function;
+    Resources reserved;
+    bool once = false;        // runOnce
+    bool superseded = false;  // of an older definition; goes when a newer one is ready
+    bool everRan = false;     // had an input
+    bool failed = false;      // its start was found to fail
+    bool byUs = false;        // its end was ordered: not its fault
+    Time idleSince{};
+    std::vector<StartPhase> workerPhases;
+    // What happens next if nothing else does: stop politely, kill, give up. Epoch: nothing.
+    Time stopAt{}, killAt{}, giveUpAt{};
+  };
+
+  struct Served {
+    std::shared_ptr<const Function> function;
+    bool deployed = false;   // the minimum is kept
+    bool withdrawn = false;  // nothing is started
+    std::string why;         // of withdrawn
+    int failures = 0;
+    Time lastFailure{};
+  };
+
+  Store& store;
+  Calls& calls;
+  const Functions& functions;
+  StartOrders& orders;
+  Meter& meter;
+  const Clock& clock;
+  const Options options;
+
+  std::vector<FleetObserver*> observers;
+  std::function<void()> wake;
+  std::map<WorkerId, WorkerEntry> workers;
+  std::map<InstanceId, Record> records;  // not gone
+  std::map<FunctionId, Served> served;
+  std::map<InstanceId, Instance> gone;
+  std::set<InstanceId> dirty;  // to be written
+  std::optional<Time> again;   // what the last step's plan asked for
+  Time flushedAt{};
+
+  // --- ground.cc ---
+  void changed(const Instance& instance);
+  void work() const;
+  void notice(const Instance& instance, const std::string& text);
+  Record* find(const InstanceId& id);
+  WorkerPort* portOf(const Record& record);
+  Resources withDefaults(Resources resources) const;
+  // New state, told and to be written; anything but a legal move is a bug.
+  void become(Record& record, InstanceState state);
+  // No new inputs for it; it ends when it runs nothing. Repeatable.
+  void drain(Record& record, const std::string& why);
+  // SIGTERM now (SIGKILL after `grace`).
+  void stopNow(Record& record, Nanos grace, const std::string& why);
+  // It is no more. Its inputs are run again or fail.
+  void bury(const InstanceId& id, const std::string& why, Blame blame);
+  // One more start of the function failed. After `tolerated` failures in a row what waits ends with the outcome.
+  void countFailure(Record& record, const Outcome& outcome, int tolerated);
+  bool hasReady(const FunctionId& function) const;
+  void write();
+
+  // --- step.cc ---
+  void expire();
+  void scaleAll();
+  void failWithdrawn();
+  void placeAll();
+  plan::FunctionView viewOf(const FunctionId& id, const Served& entry) const;
+  std::vector<plan::WorkerView> workerViews() const;
+  void makeRoomFor(const Record& wanting);
+  bool order(Record& record, const plan::Placement& placement);
+};
+
+}  // namespace gridiron
