@@ -97,10 +97,9 @@ H1Parser::Event H1Parser::next(std::string_view buffer) {
 }
 
 H1Parser::Event H1Parser::readHead(std::string_view buffer) {
-  std::size_t start = 0;  // empty lines before a request are allowed (RFC 9112 §2.2)
-  while (buffer.substr(start).starts_with("\r\n") && start < 16) start += 2;
+  const std::size_t start = buffer.starts_with("\r\n") ? 2 : 0;  // one empty line is allowed (RFC 9112 §2.2)
   const std::string_view text = buffer.substr(start);
-  if (!text.empty() && text != "\r" && !isToken(text.substr(0, 1))) {
+  if (!text.empty() && !(start == 0 && text == "\r") && !isToken(text.substr(0, 1))) {
     return fail(400, "The request does not begin with a method.");
   }
   const std::size_t from = std::max(start, scanned_ > 3 ? scanned_ - 3 : 0);
@@ -231,7 +230,7 @@ std::optional<H1Error> H1Parser::noteField(std::string_view name, std::string_vi
     if (!value.empty() && !isAuthority(value)) return H1Error{400, "Host is not a host name."};
     if (!absolute_) head_.authority = value;
   } else if (name == "connection") {
-    noteConnection(value);
+    return noteConnection(value);
   } else if (name == "expect") {
     if (!equalsNoCase(value, "100-continue"))
       return H1Error{417, "The only Expect that is understood is 100-continue."};
@@ -244,13 +243,17 @@ std::optional<H1Error> H1Parser::noteField(std::string_view name, std::string_vi
   return std::nullopt;
 }
 
-void H1Parser::noteConnection(std::string_view value) {
+std::optional<H1Error> H1Parser::noteConnection(std::string_view value) {
+  bool tokens = true;
   eachListed(value, [&](std::string_view one) {
+    tokens &= one.empty() || isToken(one);
     if (equalsNoCase(one, "close")) closeAsked_ = true;
     if (equalsNoCase(one, "upgrade")) upgradeNamed_ = true;
     if (equalsNoCase(one, "keep-alive") && head_.version == HttpVersion::http10) keepAlive_ = true;
   });
+  if (!tokens) return H1Error{400, "Connection is not a list of names."};
   if (closeAsked_) keepAlive_ = false;
+  return std::nullopt;
 }
 
 std::optional<H1Error> H1Parser::readFraming() {
@@ -309,6 +312,10 @@ H1Parser::Event H1Parser::readTrailers(std::string_view buffer) {
     const auto colon = line.find(':');
     if (colon == std::string_view::npos || !isToken(line.substr(0, colon)) || !isFieldValue(line.substr(colon + 1))) {
       return fail(400, "A trailer line is not \"name: value\".");
+    }
+    const std::string name = lowerCase(line.substr(0, colon));
+    if (isHopByHop(name) || name == "content-length" || name == "host") {
+      return fail(400, fmt::format("The field {} has no place in a trailer.", name));
     }
   }
   scanned_ = 0;

@@ -60,7 +60,7 @@ class H1Parser {
   std::optional<H1Error> readField(std::string_view line);
   std::optional<H1Error> readFraming();
   std::optional<H1Error> noteField(std::string_view name, std::string_view value);
-  void noteConnection(std::string_view value);
+  std::optional<H1Error> noteConnection(std::string_view value);
 
   const std::size_t maxHead_;
   State state_ = State::head;
