@@ -134,7 +134,8 @@ struct Calls::Impl {
       input.instance = {};
       const bool later = input.state == InputState::delayed && input.queuedAt > clock.now();
       input.state = later ? InputState::delayed : InputState::queued;
-      auto& kept = inputs[input.id] = InputEntry{std::move(input), 0, {}};
+      const auto id = input.id;  // before it is moved from: the right side comes first
+      auto& kept = inputs[id] = InputEntry{std::move(input), 0, {}};
       if (later) {
         delay(kept);
       } else {
@@ -508,7 +509,8 @@ Result<std::vector<AcceptedInput>> Calls::put(const CallId& id, std::vector<NewI
   for (auto& input : inputs) {
     entry->byIndex[input.index] = input.id;
     ++entry->unfinished;
-    auto& kept = impl_->inputs[input.id] = InputEntry{std::move(input), 0, {}};
+    const auto inputId = input.id;  // before it is moved from
+    auto& kept = impl_->inputs[inputId] = InputEntry{std::move(input), 0, {}};
     impl_->enqueue(kept, impl_->back++);
   }
   impl_->tell([&](CallsObserver& o) { o.inputsQueued(call.function); });

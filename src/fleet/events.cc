@@ -76,9 +76,10 @@ void Fleet::exited(const InstanceId& id, const ExitInfo& exit) {
       !record->everRan && (instance.readyAt == Time{} || impl_->clock.now() < instance.readyAt + kEarly);
   const auto text = describe(exit, instance);
   if (!record->byUs && ranNothing) impl_->countFailure(*record, failureOf(text), exit.error.empty() ? 1 : 0);
-  const bool quiet = record->byUs && exit.error.empty();
+  const bool quiet = (record->byUs && exit.error.empty()) || record->failed;
   const auto blame = record->byUs ? Blame::grid : Blame::container;
-  impl_->bury(id, quiet && !instance.why.empty() ? instance.why : text, blame);
+  const auto why = quiet && !instance.why.empty() ? instance.why : text;
+  impl_->bury(id, why, blame);
 }
 
 // --- containers ---
@@ -183,7 +184,7 @@ void Fleet::inputEnded(const Input& input, const Outcome& outcome, bool) {
 
 void Fleet::interruptWanted(const InstanceId& id, const std::string& why) {
   auto* record = impl_->find(id);
-  if (!record || record->killAt != Time{}) return;
+  if (!record || record->killAt != Time{}) return;  // it was told to go already
   record->byUs = true;
   record->instance.why = why;
   impl_->notice(record->instance, why);

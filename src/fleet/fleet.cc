@@ -38,25 +38,10 @@ void Fleet::deploy(const FunctionId& id) {
   auto function = impl_->functions.find(id);
   if (!function) return;
   auto& entry = impl_->served[id];
-  const bool same = entry.function && entry.function->definitionId == function->definitionId && !entry.withdrawn;
-  entry.function = function;
+  if (entry.withdrawn) entry.failures = 0;
   entry.deployed = true;
   entry.withdrawn = false;
-  if (!same) entry.failures = 0;
-  std::vector<InstanceId> old;
-  for (auto& [instance, record] : impl_->records) {
-    if (record.instance.function == id && !record.once && record.instance.definition != function->definitionId) {
-      old.push_back(instance);
-    }
-  }
-  for (const auto& instance : old) {
-    auto* record = impl_->find(instance);
-    if (!record) continue;
-    // With a minimum there shall be no moment without a ready container.
-    const bool keep = function->scaling.minContainers > 0 && record->instance.state == InstanceState::ready;
-    record->superseded = true;
-    if (!keep) impl_->drain(*record, "replaced by a newer deployment");
-  }
+  impl_->supersede(id, entry, std::move(function));
   impl_->work();
 }
 

@@ -60,10 +60,12 @@ void Fleet::Impl::stopNow(Record& record, Nanos grace, const std::string& why) {
   record.instance.why = why;
   if (record.instance.worker.empty()) return bury(record.instance.id, why, Blame::grid);
   if (record.instance.state != InstanceState::draining) become(record, InstanceState::draining);
-  if (auto* port = portOf(record)) port->stop(record.instance.id, grace);
   record.stopAt = {};
-  record.killAt = clock.now() + grace;
-  record.giveUpAt = record.killAt + kGiveUp;
+  const auto kill = clock.now() + grace;
+  if (record.killAt != Time{} && record.killAt <= kill) return;  // it was told, and to be quicker
+  if (auto* port = portOf(record)) port->stop(record.instance.id, grace);
+  record.killAt = kill;
+  record.giveUpAt = kill + kGiveUp;
 }
 
 void Fleet::Impl::bury(const InstanceId& id, const std::string& why, Blame blame) {
@@ -99,6 +101,24 @@ void Fleet::Impl::countFailure(Record& record, const Outcome& outcome, int toler
   notice(record.instance, outcome.exception);
   if (entry.failures > tolerated && !hasReady(id)) calls.failWaiting(id, outcome);
   work();
+}
+
+void Fleet::Impl::supersede(const FunctionId& id, Served& entry, std::shared_ptr<const Function> function) {
+  if (entry.function && entry.function->definitionId != function->definitionId) entry.failures = 0;
+  entry.function = function;
+  std::vector<InstanceId> old;
+  for (const auto& [instance, record] : records) {
+    const auto& is = record.instance;
+    if (is.function == id && !record.once && is.definition != function->definitionId) old.push_back(instance);
+  }
+  for (const auto& instance : old) {
+    auto* record = find(instance);
+    if (!record) continue;
+    record->superseded = true;
+    // With a minimum there shall be no moment without a ready container.
+    const bool keep = function->scaling.minContainers > 0 && record->instance.state == InstanceState::ready;
+    if (!keep) drain(*record, "replaced by a newer deployment");
+  }
 }
 
 bool Fleet::Impl::hasReady(const FunctionId& function) const {

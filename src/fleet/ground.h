@@ -77,6 +77,8 @@ struct Fleet::Impl {
   void bury(const InstanceId& id, const std::string& why, Blame blame);
   // One more start of the function failed. After `tolerated` failures in a row what waits ends with the outcome.
   void countFailure(Record& record, const Outcome& outcome, int tolerated);
+  // `function` is the definition in force from now on; containers of others go.
+  void supersede(const FunctionId& id, Served& entry, std::shared_ptr<const Function> function);
   bool hasReady(const FunctionId& function) const;
   void write();
 

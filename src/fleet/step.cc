@@ -30,11 +30,10 @@ void Fleet::step() {
   s.failWithdrawn();
   s.scaleAll();
   s.placeAll();
+  if (s.clock.now() < s.flushedAt + kFlushEvery) return;
+  s.flushedAt = s.clock.now();
   s.write();
-  if (s.meter.isPending() && s.clock.now() >= s.flushedAt + kFlushEvery) {
-    s.flushedAt = s.clock.now();
-    (void)s.meter.flush();  // kept for the next time when it fails
-  }
+  (void)s.meter.flush();  // kept for the next time when it fails
 }
 
 std::optional<Time> Fleet::nextDeadline() const {
@@ -47,8 +46,7 @@ std::optional<Time> Fleet::nextDeadline() const {
   for (const auto& [id, entry] : impl_->workers) {
     if (!entry.port) sooner(next, entry.lostAt + impl_->options.workerGrace);
   }
-  if (impl_->meter.isPending()) sooner(next, impl_->flushedAt + kFlushEvery);
-  if (!impl_->dirty.empty()) sooner(next, impl_->clock.now() + kFlushEvery);
+  if (impl_->meter.isPending() || !impl_->dirty.empty()) sooner(next, impl_->flushedAt + kFlushEvery);
   return next;
 }
 
@@ -76,7 +74,8 @@ void Fleet::Impl::expire() {
     } else if (isDue(record->stopAt, now)) {
       if (instance.state == InstanceState::starting) {
         const auto limit = std::chrono::duration_cast<std::chrono::seconds>(record->function->startupTimeout).count();
-        countFailure(*record, startFailure(fmt::format("Container start-up hit its timeout of {}s", limit)), 0);
+        instance.why = fmt::format("Container start-up hit its timeout of {}s", limit);
+        countFailure(*record, startFailure(instance.why), 0);
       }
       stopNow(*record, options.defaultGrace, instance.why);
     } else if (instance.state == InstanceState::draining && record->stopAt == Time{} && record->killAt == Time{} &&
@@ -130,10 +129,12 @@ plan::FunctionView Fleet::Impl::viewOf(const FunctionId& id, const Served& entry
 void Fleet::Impl::scaleAll() {
   for (const auto& demand : calls.demand()) {
     auto& entry = served[demand.function];
-    if (!entry.function) entry.function = functions.find(demand.function);
+    // Bound functions are not deployed by themselves: what the catalog has is in force.
+    auto newest = functions.find(demand.function);
+    if (newest && !entry.deployed && newest != entry.function) supersede(demand.function, entry, std::move(newest));
   }
   for (auto& [id, entry] : served) {
-    if (entry.withdrawn || !entry.function) continue;
+    if (entry.withdrawn || !entry.function || entry.function->isBuilder) continue;
     const auto plan = plan::scale(viewOf(id, entry), clock.now());
     if (plan.again) sooner(again, *plan.again);
     for (const auto& instance : plan.drain) {

@@ -1,0 +1,577 @@
+#include "fleet/fleet.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+namespace gridiron {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// A worker that notes what it is told.
+struct FakePort final : WorkerPort {
+  std::vector<StartOrder> started;
+  std::vector<std::string> told;  // "stop ta-… 30s", "signal ta-… 2"
+
+  void start(const StartOrder& order) override { started.push_back(order); }
+  void stop(const InstanceId& id, Nanos grace) override {
+    told.push_back(
+        fmt::format("stop {} {}s", id.value, std::chrono::duration_cast<std::chrono::seconds>(grace).count()));
+  }
+  void signal(const InstanceId& id, int signo) override {
+    told.push_back(fmt::format("signal {} {}", id.value, signo));
+  }
+};
+
+struct FakeOrders final : StartOrders {
+  std::optional<Error> error;
+  Result<StartOrder> compose(const Instance&, const Function& function) override {
+    if (error) return *error;
+    StartOrder order;
+    order.image = function.image;
+    order.clientVersion = function.clientVersion;
+    return order;
+  }
+};
+
+struct Notes final : FleetObserver {
+  std::vector<std::string> states, notices;
+  void instanceChanged(const Instance& i) override {
+    const std::string state = nameOf(i.state);
+    if (states.empty() || states.back() != state) states.push_back(state);
+  }
+  void notice(const Instance&, const std::string& text) override { notices.push_back(text); }
+};
+
+class FleetTest : public testing::Test {
+ protected:
+  FakeClock clock;
+  std::unique_ptr<Store> store = openMemoryStore();
+  FunctionTable functions;
+  Calls calls{*store, functions, clock};
+  FakeOrders orders;
+  Meter meter{*store, clock};
+  Fleet fleet{*store, calls, functions, orders, meter, clock};
+  FakePort port;
+  Notes notes;
+  bool wanted = false;
+  const FunctionId f{"fu-f"};
+
+  void SetUp() override {
+    fleet.observe(notes);
+    fleet.onWork([this] { wanted = true; });
+    function("fu-f");
+    join("wk-1");
+  }
+
+  Function& function(const std::string& id) {
+    static Function last;
+    last = Function{};
+    last.id = FunctionId{id};
+    last.app = AppId{"ap-1"};
+    last.tag = id;
+    last.definitionId = DefinitionId{"de-1"};
+    last.image = ImageId{"im-1"};
+    functions.put(last);
+    return last;
+  }
+  void change(std::function<void(Function&)> edit, const std::string& id = "fu-f") {
+    Function copy = *functions.find(FunctionId{id});
+    edit(copy);
+    functions.put(copy);
+  }
+  void join(const std::string& id, std::vector<InstanceId> running = {}, std::int64_t memory = 1024) {
+    Worker worker;
+    worker.id = WorkerId{id};
+    worker.milliCpu = 2000;
+    worker.memoryMb = memory;
+    fleet.workerJoined(worker, port, running);
+    settleDown();
+  }
+  // The loop's part: steps as long as something is to be done now.
+  void settleDown() {
+    for (int i = 0; i < 20 && std::exchange(wanted, false); ++i) fleet.step();
+  }
+  void pass(Nanos time) {
+    clock.advance(time);
+    calls.expire();
+    fleet.step();
+    settleDown();
+  }
+  CallId request(const FunctionId& id) {
+    CallOptions options;
+    options.function = id;
+    const auto call = calls.open(options).value();
+    EXPECT_TRUE(calls.put(call, {NewInput{}}).ok());
+    settleDown();
+    return call;
+  }
+  InstanceId lastStarted() { return port.started.empty() ? InstanceId{} : port.started.back().instance; }
+  void makeReady(const InstanceId& id) {
+    fleet.sandboxRunning(id, {{"image", 1ms}, {"sandbox", 2ms}});
+    fleet.containerHello(id);
+    fleet.askedForInputs(id);
+    settleDown();
+  }
+  std::vector<Lease> lease(const InstanceId& id, const FunctionId& function) {
+    if (fleet.killSwitch(id)) return {};
+    auto leases = calls.lease(id, function);
+    settleDown();
+    return leases;
+  }
+  void finish(const InstanceId& id, const InputId& input) {
+    Outcome outcome;
+    outcome.status = OutcomeStatus::success;
+    EXPECT_EQ(calls.settle(id, input, outcome).value(), Settled::accepted);
+    settleDown();
+  }
+  void exit(const InstanceId& id, ExitInfo info = {}) {
+    fleet.exited(id, info);
+    settleDown();
+  }
+  std::optional<Outcome> outcomeOf(const CallId& call) {
+    const auto page = calls.outputs(call, {}).value();
+    return page.outputs.empty() ? std::nullopt : std::optional(page.outputs[0].outcome);
+  }
+  InstanceState stateOf(const InstanceId& id) { return fleet.find(id)->state; }
+  static Outcome importError() {
+    Outcome outcome;
+    outcome.status = OutcomeStatus::failure;
+    outcome.exception = "ModuleNotFoundError('bs4')";
+    return outcome;
+  }
+};
+
+TEST_F(FleetTest, ARequestStartsAContainerThatServesIt) {
+  const auto call = request(f);
+  ASSERT_EQ(port.started.size(), 1u);
+  EXPECT_EQ(port.started[0].image.value, "im-1");
+  EXPECT_EQ(port.started[0].resources.memoryMb, 128) << "the default";
+  const auto ta = lastStarted();
+  makeReady(ta);
+  const auto leases = lease(ta, f);
+  ASSERT_EQ(leases.size(), 1u);
+  finish(ta, leases[0].input.id);
+  EXPECT_EQ(outcomeOf(call)->status, OutcomeStatus::success);
+  EXPECT_EQ(port.started.size(), 1u);
+}
+
+TEST_F(FleetTest, PhasesOfAColdStartAddUp) {
+  request(f);
+  const auto ta = lastStarted();
+  clock.advance(30ms);
+  fleet.sandboxRunning(ta, {{"image", 10ms}, {"exec", 20ms}});
+  clock.advance(200ms);
+  fleet.containerHello(ta);
+  clock.advance(400ms);
+  fleet.askedForInputs(ta);
+  EXPECT_THAT(fleet.find(ta)->phases,
+              ElementsAre(StartPhase{"queue", 0ms}, StartPhase{"image", 10ms}, StartPhase{"exec", 20ms},
+                          StartPhase{"interpreter", 200ms}, StartPhase{"import", 400ms}));
+}
+
+TEST_F(FleetTest, WithoutAWorkerARequestWaitsForOne) {
+  fleet.workerLost(WorkerId{"wk-1"});
+  pass(11s);
+  const auto call = request(f);
+  EXPECT_THAT(port.started, IsEmpty());
+  join("wk-2");
+  EXPECT_EQ(port.started.size(), 1u);
+  EXPECT_FALSE(outcomeOf(call));
+}
+
+TEST_F(FleetTest, AnIdleContainerIsLetGoByItsKillSwitch) {
+  request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  finish(ta, lease(ta, f)[0].input.id);
+  pass(59s);
+  EXPECT_FALSE(fleet.killSwitch(ta));
+  pass(1s);
+  EXPECT_TRUE(fleet.killSwitch(ta));
+  exit(ta);
+  EXPECT_EQ(stateOf(ta), InstanceState::gone);
+  EXPECT_EQ(fleet.find(ta)->why, "idle");
+  EXPECT_THAT(port.told, IsEmpty());
+  EXPECT_THAT(notes.states, ElementsAre("starting", "ready", "draining", "gone"));
+}
+
+TEST_F(FleetTest, OneThatDoesNotSeeItsKillSwitchIsStoppedAndThenKilled) {
+  request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  finish(ta, lease(ta, f)[0].input.id);
+  pass(60s);
+  pass(0s);
+  pass(30s);
+  EXPECT_THAT(port.told, ElementsAre("stop " + ta.value + " 30s"));
+  pass(30s);
+  EXPECT_THAT(port.told, Contains("stop " + ta.value + " 0s"));
+  pass(15s);
+  EXPECT_EQ(stateOf(ta), InstanceState::gone) << "nobody confirms it, but its room is needed";
+}
+
+TEST_F(FleetTest, AMinimumIsKeptWarmAndReplaced) {
+  change([](Function& x) { x.scaling.minContainers = 2; });
+  fleet.deploy(f);
+  settleDown();
+  ASSERT_EQ(port.started.size(), 2u);
+  makeReady(port.started[0].instance);
+  makeReady(port.started[1].instance);
+  pass(1h);
+  EXPECT_FALSE(fleet.killSwitch(port.started[0].instance));
+  exit(port.started[0].instance, {.code = 1, .signal = 0, .outOfMemory = false, .error = {}});
+  EXPECT_EQ(port.started.size(), 3u);
+}
+
+TEST_F(FleetTest, AnImportErrorEndsWhatWaits) {
+  const auto call = request(f);
+  const auto ta = lastStarted();
+  fleet.containerHello(ta);
+  fleet.startupFailed(ta, importError());
+  settleDown();
+  ASSERT_TRUE(outcomeOf(call));
+  EXPECT_EQ(outcomeOf(call)->exception, "ModuleNotFoundError('bs4')");
+  EXPECT_TRUE(fleet.killSwitch(ta));
+  exit(ta);
+  EXPECT_EQ(fleet.find(ta)->why, "ModuleNotFoundError('bs4')");
+  EXPECT_EQ(port.started.size(), 1u);
+}
+
+TEST_F(FleetTest, AFailingMinimumIsStartedAgainMoreAndMoreRarely) {
+  change([](Function& x) { x.scaling.minContainers = 1; });
+  fleet.deploy(f);
+  settleDown();
+  for (int i = 0; i < 600; ++i) {
+    for (const auto& instance : fleet.instances()) {
+      fleet.startupFailed(instance.id, importError());
+      exit(instance.id);
+    }
+    pass(1s);
+  }
+  EXPECT_GT(port.started.size(), 5u);
+  EXPECT_LT(port.started.size(), 18u);
+}
+
+TEST_F(FleetTest, ANewDefinitionIsTriedAtOnceAfterFailures) {
+  change([](Function& x) { x.scaling.minContainers = 1; });
+  fleet.deploy(f);
+  settleDown();
+  fleet.startupFailed(lastStarted(), importError());
+  exit(lastStarted());
+  const auto before = port.started.size();
+  change([](Function& x) { x.definitionId = DefinitionId{"de-2"}; });
+  fleet.deploy(f);
+  settleDown();
+  EXPECT_EQ(port.started.size(), before + 1);
+}
+
+TEST_F(FleetTest, ACrashBeforeItIsReadyIsTriedOnceMore) {
+  const auto call = request(f);
+  exit(lastStarted(), {.code = 1, .signal = 0, .outOfMemory = false, .error = {}});
+  EXPECT_FALSE(outcomeOf(call));
+  EXPECT_EQ(port.started.size(), 1u) << "not at once";
+  pass(1s);
+  ASSERT_EQ(port.started.size(), 2u);
+  exit(lastStarted(), {.code = 1, .signal = 0, .outOfMemory = true, .error = {}});
+  ASSERT_TRUE(outcomeOf(call));
+  EXPECT_EQ(outcomeOf(call)->status, OutcomeStatus::initFailure);
+  EXPECT_EQ(outcomeOf(call)->exception, "Container ran out of memory before it was ready (it was given 128 MiB)");
+}
+
+TEST_F(FleetTest, AWorkersReasonForNotStartingReachesTheCaller) {
+  const auto call = request(f);
+  exit(lastStarted(), {.code = 0, .signal = 0, .outOfMemory = false, .error = "image im-1: no space left"});
+  EXPECT_EQ(outcomeOf(call)->exception, "Container could not be started: image im-1: no space left");
+}
+
+TEST_F(FleetTest, AMissingSecretReachesTheCaller) {
+  orders.error = Error{Code::notFound, "Secret 'gemini' not found"};
+  const auto call = request(f);
+  EXPECT_EQ(outcomeOf(call)->exception, "Secret 'gemini' not found");
+  EXPECT_THAT(port.started, IsEmpty());
+}
+
+TEST_F(FleetTest, WhatNoWorkerCanHoldFailsWithTheReason) {
+  change([](Function& x) { x.resources.memoryMb = 64000; });
+  const auto call = request(f);
+  ASSERT_TRUE(outcomeOf(call));
+  EXPECT_THAT(outcomeOf(call)->exception, HasSubstr("no worker has 64000 MiB of memory"));
+}
+
+TEST_F(FleetTest, AStartThatTakesTooLongIsStopped) {
+  change([](Function& x) { x.startupTimeout = 20s; });
+  const auto call = request(f);
+  pass(19s);
+  EXPECT_FALSE(outcomeOf(call));
+  pass(1s);
+  EXPECT_EQ(outcomeOf(call)->exception, "Container start-up hit its timeout of 20s");
+  EXPECT_THAT(port.told, ElementsAre("stop " + lastStarted().value + " 30s"));
+}
+
+TEST_F(FleetTest, ACrashFailsTheInputAndAnotherContainerServesTheNext) {
+  const auto call = request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  lease(ta, f);
+  exit(ta, {.code = 0, .signal = SIGSEGV, .outOfMemory = false, .error = {}});
+  EXPECT_EQ(outcomeOf(call)->status, OutcomeStatus::internalFailure);
+  EXPECT_EQ(outcomeOf(call)->exception, "Container was killed by signal 11");
+  request(f);
+  EXPECT_EQ(port.started.size(), 2u);
+}
+
+TEST_F(FleetTest, ALostWorkersInputsRunElsewhere) {
+  const auto call = request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  lease(ta, f);
+  fleet.workerLost(WorkerId{"wk-1"});
+  join("wk-2");
+  pass(9s);
+  EXPECT_EQ(stateOf(ta), InstanceState::ready) << "it may come back";
+  pass(1s);
+  EXPECT_EQ(stateOf(ta), InstanceState::gone);
+  ASSERT_EQ(port.started.size(), 2u);
+  makeReady(lastStarted());
+  finish(lastStarted(), lease(lastStarted(), f)[0].input.id);
+  EXPECT_EQ(outcomeOf(call)->status, OutcomeStatus::success);
+}
+
+TEST_F(FleetTest, AWorkerThatComesBackKeepsItsContainers) {
+  request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  fleet.workerLost(WorkerId{"wk-1"});
+  clock.advance(5s);
+  join("wk-1", {ta});
+  pass(10s);
+  EXPECT_EQ(stateOf(ta), InstanceState::ready);
+  EXPECT_EQ(lease(ta, f).size(), 1u);
+}
+
+TEST_F(FleetTest, ContainersThatAreNotOursAreKilledAndLostOnesBuried) {
+  request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  fleet.workerLost(WorkerId{"wk-1"});
+  join("wk-1", {InstanceId{"ta-stray"}});
+  EXPECT_THAT(port.told, ElementsAre("stop ta-stray 0s"));
+  EXPECT_EQ(stateOf(ta), InstanceState::gone);
+}
+
+TEST_F(FleetTest, ARedeployDrainsTheOldAndServesWhatWaitsByTheNew) {
+  request(f);
+  const auto old = lastStarted();
+  makeReady(old);
+  const auto running = lease(old, f)[0].input.id;
+  change([](Function& x) { x.definitionId = DefinitionId{"de-2"}; });
+  fleet.deploy(f);
+  settleDown();
+  EXPECT_TRUE(fleet.killSwitch(old));
+  const auto call = request(f);
+  const auto fresh = lastStarted();
+  EXPECT_NE(fresh, old);
+  makeReady(fresh);
+  finish(old, running);
+  finish(fresh, lease(fresh, f)[0].input.id);
+  EXPECT_EQ(outcomeOf(call)->status, OutcomeStatus::success);
+  EXPECT_THAT(port.told, IsEmpty()) << "what ran was let run to its end";
+}
+
+TEST_F(FleetTest, WithAMinimumTheOldServesUntilTheNewIsReady) {
+  change([](Function& x) { x.scaling.minContainers = 1; });
+  fleet.deploy(f);
+  settleDown();
+  const auto old = lastStarted();
+  makeReady(old);
+  change([](Function& x) { x.definitionId = DefinitionId{"de-2"}; });
+  fleet.deploy(f);
+  settleDown();
+  const auto fresh = lastStarted();
+  ASSERT_NE(fresh, old);
+  EXPECT_FALSE(fleet.killSwitch(old));
+  makeReady(fresh);
+  EXPECT_TRUE(fleet.killSwitch(old));
+  EXPECT_FALSE(fleet.killSwitch(fresh));
+}
+
+TEST_F(FleetTest, DeployingTheSameAgainChangesNothing) {
+  fleet.deploy(f);
+  request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  fleet.deploy(f);
+  settleDown();
+  EXPECT_FALSE(fleet.killSwitch(ta));
+}
+
+TEST_F(FleetTest, StoppingAnAppEndsItsContainersAndWhatWaits) {
+  change([](Function& x) { x.scaling.maxContainers = 1; });
+  fleet.deploy(f);
+  const auto running = request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  lease(ta, f);
+  const auto waiting = request(f);
+  fleet.stopApp(AppId{"ap-1"}, "App was stopped");
+  settleDown();
+  EXPECT_EQ(outcomeOf(waiting)->exception, "App was stopped");
+  EXPECT_THAT(port.told, ElementsAre("stop " + ta.value + " 30s"));
+  exit(ta);
+  EXPECT_EQ(outcomeOf(running)->status, OutcomeStatus::terminated);
+  EXPECT_EQ(port.started.size(), 1u);
+}
+
+TEST_F(FleetTest, AnInputThatRunsOutOfTimeInterruptsItsContainer) {
+  change([](Function& x) { x.timeout = 5s; });
+  const auto call = request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  lease(ta, f);
+  pass(5s);
+  EXPECT_EQ(outcomeOf(call)->status, OutcomeStatus::timeout);
+  EXPECT_THAT(port.told, ElementsAre(fmt::format("signal {} {}", ta.value, SIGINT)));
+  EXPECT_TRUE(fleet.killSwitch(ta));
+  pass(30s);
+  EXPECT_THAT(port.told, Contains("stop " + ta.value + " 0s"));
+}
+
+TEST_F(FleetTest, AContainerOfSingleUseRunsOneInput) {
+  change([](Function& x) { x.singleUse = true; });
+  request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  const auto leases = lease(ta, f);
+  ASSERT_EQ(leases.size(), 1u);
+  EXPECT_TRUE(fleet.killSwitch(ta));
+  finish(ta, leases[0].input.id);
+  request(f);
+  EXPECT_NE(lastStarted(), ta);
+}
+
+TEST_F(FleetTest, AnIdleContainerMakesRoomForAnotherFunction) {
+  change([](Function& x) { x.resources.memoryMb = 1024; });
+  request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  finish(ta, lease(ta, f)[0].input.id);
+  function("fu-g");
+  const auto call = request(FunctionId{"fu-g"});
+  EXPECT_EQ(port.started.size(), 1u);
+  EXPECT_TRUE(fleet.killSwitch(ta));
+  exit(ta);
+  ASSERT_EQ(port.started.size(), 2u);
+  EXPECT_EQ(port.started[1].function.value, "fu-g");
+  EXPECT_FALSE(outcomeOf(call));
+}
+
+TEST_F(FleetTest, ABusyContainerIsNotPushedOut) {
+  change([](Function& x) { x.resources.memoryMb = 1024; });
+  request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  lease(ta, f);
+  function("fu-g");
+  request(FunctionId{"fu-g"});
+  EXPECT_FALSE(fleet.killSwitch(ta));
+  EXPECT_EQ(port.started.size(), 1u);
+}
+
+TEST_F(FleetTest, ABuilderRunsOnceAndItsEndIsTold) {
+  Function& builder = function("fu-build");
+  builder.isBuilder = true;
+  functions.put(builder);
+  const auto ta = fleet.runOnce(builder).value();
+  settleDown();
+  const auto call = request(FunctionId{"fu-build"});
+  ASSERT_EQ(port.started.size(), 1u) << "no other container takes the builder's input";
+  EXPECT_EQ(lastStarted(), ta);
+  makeReady(ta);
+  EXPECT_FALSE(fleet.killSwitch(ta));
+  finish(ta, lease(ta, FunctionId{"fu-build"})[0].input.id);
+  EXPECT_TRUE(fleet.killSwitch(ta));
+  exit(ta, {.code = 3, .signal = 0, .outOfMemory = false, .error = {}});
+  EXPECT_EQ(fleet.find(ta)->exitCode, 3);
+  EXPECT_EQ(fleet.find(ta)->why, "Container exited with code 3");
+}
+
+TEST_F(FleetTest, StoppingOneContainerGracefullyLetsItFinish) {
+  const auto call = request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  const auto input = lease(ta, f)[0].input.id;
+  ASSERT_TRUE(fleet.stop(ta, true, "asked").ok());
+  EXPECT_TRUE(fleet.killSwitch(ta));
+  finish(ta, input);
+  exit(ta);
+  EXPECT_EQ(outcomeOf(call)->status, OutcomeStatus::success);
+  EXPECT_TRUE(fleet.stop(ta, true, "again").ok());
+  EXPECT_EQ(fleet.stop(InstanceId{"ta-none"}, true, "asked").error().code, Code::notFound);
+}
+
+TEST_F(FleetTest, ANonDeployedFunctionFollowsTheCatalog) {
+  request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  finish(ta, lease(ta, f)[0].input.id);
+  change([](Function& x) { x.definitionId = DefinitionId{"de-2"}; });
+  request(f);
+  EXPECT_TRUE(fleet.killSwitch(ta));
+  EXPECT_NE(lastStarted(), ta);
+}
+
+TEST_F(FleetTest, UseIsWrittenDownForContainersAndInputs) {
+  request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  const auto input = lease(ta, f)[0].input.id;
+  clock.advance(250ms);
+  finish(ta, input);
+  pass(60s);
+  exit(ta);
+  pass(2s);
+  const auto records = store->usage({}).value();
+  ASSERT_EQ(records.size(), 2u);
+  const auto sums = meter.sum(Time{}, clock.now() + 1s, UsageBy::function).value();
+  ASSERT_EQ(sums.size(), 1u);
+  EXPECT_EQ(sums[0].inputMillis, 250);
+  EXPECT_EQ(sums[0].containerMillis, 60'250);
+  EXPECT_EQ(store->instance(ta).value()->state, InstanceState::gone);
+}
+
+TEST_F(FleetTest, AfterARestartLeftContainersAreClosedInTheBooks) {
+  request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  pass(2s);
+  Calls otherCalls{*store, functions, clock};
+  Meter otherMeter{*store, clock};
+  Fleet restarted{*store, otherCalls, functions, orders, otherMeter, clock};
+  ASSERT_TRUE(restarted.load().ok());
+  EXPECT_TRUE(store->instances({}, true, 0).value().empty());
+  EXPECT_EQ(store->instance(ta).value()->why, "control was restarted");
+  EXPECT_TRUE(restarted.killSwitch(ta));
+}
+
+TEST_F(FleetTest, StatsTellBacklogAndContainers) {
+  change([](Function& x) { x.scaling.maxContainers = 1; });
+  request(f);
+  request(f);
+  EXPECT_EQ(fleet.stats(f).starting, 1);
+  EXPECT_EQ(fleet.stats(f).backlog, 2);
+  makeReady(lastStarted());
+  lease(lastStarted(), f);
+  EXPECT_EQ(fleet.stats(f).backlog, 1);
+  EXPECT_EQ(fleet.stats(f).running, 1);
+  EXPECT_EQ(fleet.stats(f).containers, 1);
+}
+
+}  // namespace
+}  // namespace gridiron
