@@ -343,10 +343,10 @@ struct Calls::Impl {
     entry.input.startedAt = clock.now();
     entry.deadline = entry.input.startedAt + queue.function->timeout;
     timeouts.emplace(entry.deadline, id);
+    ++queue.running;
     // An earlier attempt of it that the container has not ended yet: this one takes its place.
     if (holder.settledWithout.contains(id)) release(holder, id);
     holder.held.push_back(id);
-    ++queue.running;
     tell([&](CallsObserver& o) { o.inputStarted(entry.input); });
     return leaseOf(entry.input);
   }
