@@ -1,0 +1,324 @@
+#pragma once
+
+// A grid in one process for stories about the door: real calls, fleet, doors and channels; the worker and the
+// containers are played by the test.
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/id.h"
+#include "edge/http/ingress.h"
+#include "edge/http/router.h"
+#include "edge/rpc/calls.h"
+#include "edge/rpc/containers.h"
+#include "edge/rpc/logs.h"
+#include "edge/rpc/server.h"
+#include "modal_proto/api.pb.h"
+#include "net/door.h"
+#include "net/grpc.h"
+
+namespace gridiron::edge::test {
+
+namespace api = ::modal::client;
+using Empty = google::protobuf::Empty;
+
+// Orders without content: the played worker needs none.
+class BareOrders final : public StartOrders {
+ public:
+  Result<StartOrder> compose(const Instance& instance, const Function& function) override {
+    StartOrder order;
+    order.instance = instance.id;
+    order.function = function.id;
+    order.resources = instance.resources;
+    return order;
+  }
+};
+
+// One container's own line to the grid.
+class Container {
+ public:
+  Container(asio::io_context& io, const std::string& url, InstanceId id) : id_(std::move(id)), channel_(io, url) {}
+  const InstanceId& id() const { return id_; }
+
+  template <class Resp, class Req>
+  Task<Resp> ask(std::string name, Req request) {
+    net::Headers metadata;
+    metadata.add("x-gridiron-task", id_.str());
+    std::string path = "/modal.client.ModalClient/" + name, message = request.SerializeAsString();
+    Result<std::string> answer = co_await channel_.unary(path, metadata, message, std::chrono::seconds(30));
+    Resp response;
+    EXPECT_TRUE(answer.ok()) << name << ": " << answer.error().message;
+    if (!answer.ok()) co_return response;
+    EXPECT_TRUE(response.ParseFromString(*answer));
+    co_return response;
+  }
+
+  Task<std::shared_ptr<net::GrpcClientCall>> dataIn(std::string call) {
+    net::Headers metadata;
+    metadata.add("x-gridiron-task", id_.str());
+    std::string path = "/modal.client.ModalClient/FunctionCallGetDataIn";
+    Result<std::shared_ptr<net::GrpcClientCall>> stream = co_await channel_.open(path, metadata, std::nullopt);
+    GRID_CHECK(stream.ok());
+    api::FunctionCallGetDataRequest request;
+    request.set_function_call_id(call);
+    std::string message = request.SerializeAsString();
+    (void)co_await (*stream)->write(message);
+    (void)co_await (*stream)->writesDone();
+    co_return *stream;
+  }
+
+ private:
+  InstanceId id_;
+  net::GrpcChannel channel_;
+};
+
+class Grid : public FleetObserver {
+ public:
+  // What a container does after it was started, to its end.
+  using Program = std::function<Task<void>(Grid&, std::shared_ptr<Container>)>;
+
+  Grid()
+      : store(openMemoryStore()),
+        calls(*store, functions, clock),
+        meter(*store, clock),
+        fleet(*store, calls, functions, orders, meter, clock),
+        wakes(io),
+        hub(io, *store, calls, fleet, wakes, clock),
+        rpc(io, clock, [this](const net::RequestHead& head) { return identify(head); }),
+        ingress(ingressParts()),
+        door(io, {}, makeRouter(routerParts())),
+        port(*this) {
+    calls.observe(fleet);
+    calls.observe(wakes);
+    fleet.observe(wakes);
+    fleet.observe(*this);
+    fleet.onWork([this] { stepSoon(); });
+    CallParts parts{calls, fleet, *store, functions, wakes, clock};
+    registerCalls(rpc, parts);
+    registerContainers(rpc, parts);
+    registerLogs(rpc, LogParts{hub, parts, [this](const AppId& id) { return findApp(id); }});
+    path_ = "/tmp/" + randomId("gridtest") + ".sock";
+    Result<std::string> bound = door.listen("unix:" + path_);
+    GRID_CHECK(bound.ok());
+    joinWorker();
+    spawn(io, tick(this));
+  }
+  ~Grid() override { ::unlink(path_.c_str()); }
+
+  // A web function at you--<label>.localhost.
+  Function& web(const std::string& label, Program program) {
+    Function function;
+    function.id = FunctionId{randomId("fu")};
+    function.app = app.id;
+    function.workspace = "you";
+    function.environment = "main";
+    function.tag = label;
+    function.definitionId = DefinitionId{randomId("de")};
+    function.image = ImageId{"im-test"};
+    function.web.kind = WebKind::function;
+    function.web.label = label;
+    programs_[function.id] = std::move(program);
+    byLabel_[label] = function;
+    deploy(label);
+    return byLabel_[label];
+  }
+  void deploy(const std::string& label) {
+    functions.put(byLabel_[label]);
+    fleet.deploy(byLabel_[label].id);
+  }
+
+  // Runs the loop until it is so; a story that does not come to it fails.
+  template <class Condition>
+  void runUntil(Condition condition, const char* what) {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!condition() && std::chrono::steady_clock::now() < limit) io.run_one_for(std::chrono::milliseconds(100));
+    EXPECT_TRUE(condition()) << what;
+  }
+
+  // One HTTP/1.1 request with "connection: close", and all that comes back until the connection ends.
+  struct Reply {
+    std::string text;
+    bool ended = false;
+    std::shared_ptr<asio::local::stream_protocol::socket> socket;
+    int status() const { return text.size() > 12 ? std::atoi(text.c_str() + 9) : 0; }
+    std::string body() const {
+      std::size_t at = text.find("\r\n\r\n");
+      return at == std::string::npos ? "" : text.substr(at + 4);
+    }
+    void hangUp() { socket->close(); }
+  };
+  std::shared_ptr<Reply> request(const std::string& head, const std::string& body = "") {
+    auto reply = std::make_shared<Reply>();
+    reply->socket = std::make_shared<asio::local::stream_protocol::socket>(io);
+    reply->socket->connect(asio::local::stream_protocol::endpoint(path_));
+    spawn(io, exchange(reply, head + "Connection: close\r\n\r\n" + body));
+    return reply;
+  }
+  std::shared_ptr<Reply> get(const std::string& host, const std::string& target) {
+    return request("GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\n");
+  }
+  std::shared_ptr<Reply> post(const std::string& host, const std::string& target, const std::string& body) {
+    return request(
+        "POST " + target + " HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n",
+        body);
+  }
+  std::shared_ptr<Reply> answerOf(std::shared_ptr<Reply> reply) {
+    runUntil([&] { return reply->ended; }, "the request was answered");
+    return reply;
+  }
+  std::string url() const { return "unix:" + path_; }
+
+  void exited(const InstanceId& instance, int code) {
+    ExitInfo exit;
+    exit.code = code;
+    fleet.exited(instance, exit);
+  }
+
+  asio::io_context io;
+  SystemClock clock;
+  std::unique_ptr<Store> store;
+  FunctionTable functions;
+  BareOrders orders;
+  App app = freshApp();
+  Calls calls;
+  Meter meter;
+  Fleet fleet;
+  Wakes wakes;
+  LogHub hub;
+  RpcServer rpc;
+  Ingress ingress;
+  net::Door door;
+  std::vector<InstanceId> started;
+
+ private:
+  struct Port final : WorkerPort {
+    explicit Port(Grid& g) : grid(g) {}
+    void start(const StartOrder& order) override {
+      grid.started.push_back(order.instance);
+      spawn(grid.io, grid.runContainer(order.instance, order.function));
+    }
+    void stop(const InstanceId& instance, Nanos) override {
+      asio::post(grid.io, [this, instance] { grid.exited(instance, 0); });
+    }
+    void signal(const InstanceId& instance, int) override { stop(instance, {}); }
+    Grid& grid;
+  };
+
+  static App freshApp() {
+    App app;
+    app.id = AppId{randomId("ap")};
+    app.workspace = "you";
+    app.state = AppState::deployed;
+    return app;
+  }
+
+  std::optional<App> findApp(const AppId& id) const { return id == app.id ? std::optional<App>(app) : std::nullopt; }
+
+  void joinWorker() {
+    Worker worker;
+    worker.id = WorkerId{"wk-test"};
+    worker.milliCpu = 64'000;
+    worker.memoryMb = 64 * 1024;
+    fleet.workerJoined(worker, port, {});
+  }
+
+  Task<void> runContainer(InstanceId instance, FunctionId function) {
+    auto container = std::make_shared<Container>(io, url(), instance);
+    std::vector<StartPhase> phases;
+    phases.push_back({"sandbox", std::chrono::milliseconds(2)});
+    fleet.sandboxRunning(instance, phases);
+    co_await programs_[function](*this, container);
+  }
+
+  void stepSoon() {
+    if (stepping_) return;
+    stepping_ = true;
+    asio::post(io, [this] {
+      stepping_ = false;
+      calls.expire();
+      fleet.step();
+    });
+  }
+  // Control's own loop does this with a timer at nextDeadline.
+  static Task<void> tick(Grid* grid) {
+    for (;;) {
+      co_await sleepFor(grid->io, std::chrono::milliseconds(20));
+      grid->calls.expire();
+      grid->fleet.step();
+    }
+  }
+
+  Result<Caller> identify(const net::RequestHead& head) const {
+    Caller caller;
+    caller.workspace = "you";
+    caller.kind = Caller::Kind::client;
+    auto task = head.headers.find("x-gridiron-task");
+    if (!task) return caller;
+    std::optional<Instance> instance = fleet.find(InstanceId{std::string(*task)});
+    if (!instance) return makeError(Code::unauthenticated, "no container {}", *task);
+    caller.kind = Caller::Kind::container;
+    caller.task = instance->id;
+    caller.app = instance->app;
+    caller.function = instance->function;
+    return caller;
+  }
+
+  IngressParts ingressParts() {
+    return IngressParts{io,
+                        calls,
+                        fleet,
+                        wakes,
+                        clock,
+                        "localhost",
+                        [this](const FunctionAddress& a) -> std::optional<WebTarget> {
+                          auto at = byLabel_.find(a.label);
+                          if (at == byLabel_.end() || (a.workspace != "you" && !a.workspace.empty()))
+                            return std::nullopt;
+                          return WebTarget{functions.find(at->second.id), "", at->second.web};
+                        },
+                        [](const Function&, const std::string& id, const std::string& secret) {
+                          return id == "wk-1" && secret == "ws-1";
+                        },
+                        {}};
+  }
+
+  RouterParts routerParts() {
+    RouterParts parts;
+    parts.rpc = [this](std::shared_ptr<net::Exchange> exchange) { return rpc.serve(std::move(exchange)); };
+    parts.function = [this](std::shared_ptr<net::Exchange> exchange, FunctionAddress address) {
+      return ingress.serve(std::move(exchange), std::move(address));
+    };
+    return parts;
+  }
+
+  static Task<void> exchange(std::shared_ptr<Reply> reply, std::string bytes) {
+    boost::system::error_code error;
+    co_await asio::async_write(*reply->socket, asio::buffer(bytes),
+                               asio::redirect_error(asio::use_awaitable_t<Executor>{}, error));
+    std::string piece(64 * 1024, '\0');
+    while (!error) {
+      std::size_t n = co_await reply->socket->async_read_some(
+          asio::buffer(piece), asio::redirect_error(asio::use_awaitable_t<Executor>{}, error));
+      reply->text.append(piece, 0, n);
+    }
+    reply->ended = true;
+  }
+
+  std::map<std::string, Function> byLabel_;
+  std::map<FunctionId, Program> programs_;
+  Port port;
+  std::string path_;
+  bool stepping_ = false;
+};
+
+}  // namespace gridiron::edge::test
