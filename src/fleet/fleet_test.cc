@@ -502,6 +502,36 @@ TEST_F(FleetTest, ABuilderRunsOnceAndItsEndIsTold) {
   EXPECT_EQ(fleet.find(ta)->why, "Container exited with code 3");
 }
 
+TEST_F(FleetTest, ABuilderThatCannotStartFailsItsInputAndTheBuild) {
+  Function& builder = function("fu-build");
+  builder.isBuilder = true;
+  functions.put(builder);
+  const auto ta = fleet.runOnce(builder).value();
+  settleDown();
+  const auto call = request(FunctionId{"fu-build"});
+  fleet.containerHello(ta);
+  fleet.startupFailed(ta, importError());
+  settleDown();
+  EXPECT_EQ(outcomeOf(call)->exception, "ModuleNotFoundError('bs4')");
+  exit(ta);
+  EXPECT_EQ(fleet.find(ta)->exitCode, 1) << "the client exits with 0";
+  EXPECT_EQ(fleet.find(ta)->why, "ModuleNotFoundError('bs4')");
+}
+
+TEST_F(FleetTest, ABuilderThatIsLostFailsTheBuild) {
+  Function& builder = function("fu-build");
+  builder.isBuilder = true;
+  functions.put(builder);
+  const auto ta = fleet.runOnce(builder).value();
+  settleDown();
+  const auto call = request(FunctionId{"fu-build"});
+  makeReady(ta);
+  lease(ta, FunctionId{"fu-build"});
+  fleet.workerLost(WorkerId{"wk-1"});
+  pass(11s);
+  EXPECT_EQ(outcomeOf(call)->status, OutcomeStatus::internalFailure);
+}
+
 TEST_F(FleetTest, StoppingOneContainerGracefullyLetsItFinish) {
   const auto call = request(f);
   const auto ta = lastStarted();

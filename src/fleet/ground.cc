@@ -72,6 +72,8 @@ void Fleet::Impl::bury(const InstanceId& id, const std::string& why, Blame blame
   const auto it = records.find(id);
   if (it == records.end()) return;
   Instance instance = it->second.instance;
+  const bool once = it->second.once;
+  if (it->second.failed && instance.exitCode == 0) instance.exitCode = 1;  // the client ends in good order
   records.erase(it);
   instance.state = InstanceState::gone;
   instance.goneAt = clock.now();
@@ -86,14 +88,21 @@ void Fleet::Impl::bury(const InstanceId& id, const std::string& why, Blame blame
   gone[id] = instance;
   meter.container(instance);
   calls.abandon(id, instance.why, blame);
+  if (once && calls.demandOf(instance.function).queued > 0) {
+    Outcome outcome;
+    outcome.status = OutcomeStatus::internalFailure;
+    outcome.exception = instance.why;
+    calls.failWaiting(instance.function, outcome);
+  }
   changed(instance);
   work();
 }
 
 void Fleet::Impl::countFailure(Record& record, const Outcome& outcome, int tolerated) {
-  if (record.failed || record.once) return;
+  if (record.failed) return;
   record.failed = true;
   const auto id = record.instance.function;
+  if (record.once) return calls.failWaiting(id, outcome);
   auto& entry = served[id];
   if (record.superseded || (entry.function && entry.function->definitionId != record.instance.definition)) return;
   ++entry.failures;
