@@ -1,0 +1,85 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "catalog/catalog.h"
+#include "catalog/grid_config.h"
+#include "edge/http/ingress.h"
+#include "edge/rpc/server.h"
+#include "edge/rpc/wakes.h"
+#include "fleet/fleet.h"
+#include "link.pb.h"
+#include "store/store.h"
+#include "wire/container_arguments.h"
+#include "wire/functions.h"
+
+namespace gridiron::edge {
+
+// What the RPCs about people's things need; all of it outlives the server.
+struct ObjectParts {
+  asio::io_context& io;
+  Catalog& catalog;
+  Fleet& fleet;
+  Store& store;
+  Wakes& wakes;
+  const Clock& clock;
+  GridConfig config;
+  std::function<void(link::BuildImage)> build;  // has an image built (WorkerLinks::build)
+};
+
+// Image builds: what clients ask for, what workers tell. Also runs the functions that make images
+// (Image.run_function) and listens to the fleet for their end. Loop thread only.
+class ImageBuilds final : public FleetObserver {
+ public:
+  explicit ImageBuilds(ObjectParts parts) : parts_(std::move(parts)) {}
+
+  // Orders again what was being built when the process before this one ended.
+  void resume();
+  // Makes sure that the image is built or being built; its state as it is now.
+  Result<Image> ask(const Caller& caller, modal::client::ImageGetOrCreateRequest request);
+  // A worker's word (WorkerLinks::Hooks::built): tells the end of a build.
+  void built(const link::BuildEvent& event);
+  void instanceChanged(const Instance& instance) override;
+  // Somebody waits for lines or the end of this image.
+  static Wake wakeOf(const ImageId& image) { return {"image " + image.str()}; }
+
+ private:
+  Result<link::BuildImage> orderOf(const Image& image);
+  Result<void> begin(const Image& image);
+  void end(const ImageId& image, const std::string& error, ImageFacts facts);
+
+  ObjectParts parts_;
+  std::map<InstanceId, ImageId> builders_;
+};
+
+// Who calls: containers by `containerOf` (their worker's word), clients by their token, else anonymous.
+Identify identifyCallers(Catalog& catalog, const Fleet& fleet,
+                         std::function<std::optional<InstanceId>(const net::Headers&)> containerOf);
+
+// The function in force at a web address, for the ingress.
+std::optional<WebTarget> webTargetAt(const Catalog& catalog, const FunctionAddress& address);
+
+// Where the bytes lie that a worker asks for (WorkerLinks::Hooks::file).
+Result<std::string> fileFor(Catalog& catalog, const link::FetchFileRequest& request);
+
+// A file a noun. `builds` outlives the server.
+void registerTokens(RpcServer& server, ObjectParts parts);
+void registerEnvironments(RpcServer& server, ObjectParts parts);
+void registerSecrets(RpcServer& server, ObjectParts parts);
+void registerMounts(RpcServer& server, ObjectParts parts);
+void registerImages(RpcServer& server, ObjectParts parts, ImageBuilds& builds);
+void registerApps(RpcServer& server, ObjectParts parts);
+void registerFunctions(RpcServer& server, ObjectParts parts);
+void registerTasks(RpcServer& server, ObjectParts parts);
+// All of them.
+void registerObjects(RpcServer& server, ObjectParts parts, ImageBuilds& builds);
+
+// Shared by the files above: the environment that a request names (containers: their own when it names none), the app
+// when it is of the caller's workspace.
+Result<Environment> environmentFor(const ObjectParts& parts, const Caller& caller, const std::string& name);
+
+}  // namespace gridiron::edge
