@@ -1,0 +1,51 @@
+#pragma once
+
+#include <linux/filter.h>
+
+#include <cstdint>
+
+#include "sandbox/note.h"
+
+namespace gridiron::sandbox {
+
+// A mount to put at a path of the container once its root stands. `mount` is a detached mount's descriptor.
+struct Attachment {
+  int mount = -1;
+  const char* target = nullptr;
+  bool directory = false;
+};
+
+// All that the forked child needs, made before the fork: it may not allocate. Descriptors are the parent's.
+struct ChildPlan {
+  int control = -1;  // its end of the socket pair: notes out, one byte in when it may go on
+  int output = -1, errors = -1, input = -1;
+  int init = -1;  // guest/init, on a read-only mount
+  const int* taskFiles = nullptr;
+  int taskFileCount = 0;
+  bool userNamespace = false;
+  bool ownNetwork = true;
+  const char* stage = nullptr;  // an empty directory of the host to hang the mounts on
+  const int* lowers = nullptr;  // detached mounts, topmost first
+  int lowerCount = 0;
+  int upper = -1;                        // detached mount with the upper and work directories in it
+  const char* overlayOptions = nullptr;  // paths relative to the stage: l0, l1, … and u
+  int sys = -1;                          // the host's /sys as a detached mount when the network is the host's
+  const Attachment* attachments = nullptr;
+  int attachmentCount = 0;
+  const char* shmOptions = nullptr;
+  const char* hostname = nullptr;
+  const char* workdir = nullptr;
+  const char* const* argv = nullptr;  // of init
+  const char* const* environment = nullptr;
+  const sock_fprog* filter = nullptr;
+  std::uint64_t capabilities = 0;
+};
+
+// The life of the child from clone to exec of init: another program, in effect. Every failure is sent as a note and
+// ends it. Allocates nothing, takes no lock, logs nothing.
+[[noreturn]] void runChild(const ChildPlan& plan);
+
+// "overlay", "pivot", …: for errors of the parent.
+const char* stepName(int step);
+
+}  // namespace gridiron::sandbox

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <linux/filter.h>
+
+#include <vector>
+
+#include "base/result.h"
+
+namespace gridiron::sandbox {
+
+// The system call filter of every container as a BPF program: what changes the host, its clock, modules, mounts or
+// namespaces, reads kernel memory or keys, or widens the kernel's attack surface (bpf, io_uring, userfaultfd) fails
+// with EPERM; clone3 with ENOSYS, so that the C library falls back to clone, whose flags can be seen. Made once,
+// shared.
+Result<std::vector<sock_filter>> makeFilter();
+
+}  // namespace gridiron::sandbox

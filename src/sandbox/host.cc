@@ -1,0 +1,402 @@
+#include <linux/sched.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+
+#include "sandbox/cgroup.h"
+#include "sandbox/filter.h"
+#include "sandbox/mapping.h"
+#include "sandbox/network.h"
+#include "sandbox/plan.h"
+#include "sandbox/sandbox.h"
+
+namespace gridiron::sandbox {
+namespace {
+
+// What all containers of a Sandboxes share; outlives them.
+struct Shared {
+  Shared(Sandboxes::Options given, std::string groupName)
+      : options(std::move(given)),
+        group(std::move(groupName)),
+        layout(CgroupLayout::look()),
+        network({options.bridge, options.subnet, options.instance, options.gridPort}) {}
+
+  const Sandboxes::Options options;
+  const std::string group;  // of cgroups
+  const CgroupLayout layout;
+  HostNetwork network;
+  std::vector<sock_filter> filter;
+  Fd mapping;
+
+  std::string boxes() const { return options.stateDirectory + "/boxes"; }
+};
+
+Nanos sinceBoot() { return std::chrono::steady_clock::now().time_since_epoch(); }
+
+// A packet from the container with, for a note that was sent with them, its sender's pid.
+struct Received {
+  GridironNote note{};
+  std::string path;
+  int pid = 0;
+};
+
+// Nothing when the container has closed its end, or with MSG_DONTWAIT when there is nothing now.
+std::optional<Received> receive(int control, int flags) {
+  Received out;
+  char path[4096];
+  alignas(cmsghdr) char extra[CMSG_SPACE(sizeof(ucred)) + 64];
+  iovec parts[2] = {{&out.note, sizeof out.note}, {path, sizeof path}};
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = 2;
+  message.msg_control = extra;
+  message.msg_controllen = sizeof extra;
+  ssize_t n;
+  do {
+    n = ::recvmsg(control, &message, flags | MSG_CMSG_CLOEXEC);
+  } while (n < 0 && errno == EINTR);
+  if (n < static_cast<ssize_t>(sizeof out.note)) return std::nullopt;
+  out.path.assign(path, static_cast<std::size_t>(n) - sizeof out.note);
+  for (cmsghdr* item = CMSG_FIRSTHDR(&message); item != nullptr; item = CMSG_NXTHDR(&message, item)) {
+    if (item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_CREDENTIALS) continue;
+    ucred sender{};
+    std::memcpy(&sender, CMSG_DATA(item), sizeof sender);
+    out.pid = sender.pid;
+  }
+  return out;
+}
+
+Result<Fd> listenOnLoopback(int port) {
+  Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) return errnoError("make a socket");
+  const int one = 1;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || ::listen(fd.get(), 512) != 0) {
+    return errnoError("listen at 127.0.0.1:" + std::to_string(port) + " in the container");
+  }
+  return fd;
+}
+
+// Members are undone from the last to the first: the processes, the network, the cgroup, the directory.
+class HostSandbox final : public Sandbox {
+ public:
+  HostSandbox(Shared& shared, Spec spec) : shared_(shared), spec_(std::move(spec)) {}
+  ~HostSandbox() override { (void)remove().ok(); }
+
+  Result<void> start(const std::function<Result<void>(Sandbox&)>& prepare);
+
+  const std::string& name() const override { return spec_.name; }
+  int pid() const override { return mainPid_ != 0 ? mainPid_ : initPid_; }
+  Result<Fd> listenInside(int port) override;
+  Fd takeStdout() override { return std::move(output_); }
+  Fd takeStderr() override { return std::move(errors_); }
+  int exitFd() const override { return init_.get(); }
+  Exit wait() override;
+  Result<void> signal(int signo) override;
+  void kill() override;
+  const std::vector<Phase>& phases() const override { return phases_; }
+  Result<void> remove() override;
+
+ private:
+  template <class Act>
+  Result<void> step(const char* name, Act act) {
+    const Nanos started = sinceBoot();
+    const Result<void> done = act();
+    phases_.push_back({name, sinceBoot() - started});
+    return done.ok() ? done : done.error().within(name);
+  }
+  Result<void> makeDirectory();
+  Result<void> prepareChild();
+  Result<void> clone();
+  Result<void> connect();
+  Result<void> letGo();
+  // Takes notes until one of `kind` comes.
+  Result<Received> awaitNote(int kind);
+
+  Shared& shared_;
+  const Spec spec_;
+  std::vector<Phase> phases_;
+  std::unique_ptr<BoxDirectory> directory_;
+  Cgroup cgroup_;
+  std::unique_ptr<HostNetwork::Lease> lease_;
+  std::unique_ptr<PreparedChild> child_;  // while starting
+  Fd control_, childControl_, output_, errors_;
+  Fd init_, main_;  // pidfds
+  int initPid_ = 0, mainPid_ = 0;
+  std::mutex waiting_;
+  std::optional<Exit> exit_;
+};
+
+Result<void> HostSandbox::start(const std::function<Result<void>(Sandbox&)>& prepare) {
+  RETURN_IF_ERROR(step("directory", [&] { return makeDirectory(); }));
+  RETURN_IF_ERROR(step("cgroup", [&]() -> Result<void> {
+    ASSIGN_OR_RETURN(cgroup_, Cgroup::make(shared_.layout, shared_.group, spec_.name, spec_.limits));
+    return {};
+  }));
+  RETURN_IF_ERROR(step("layers", [&] { return prepareChild(); }));
+  RETURN_IF_ERROR(step("namespaces", [&] { return clone(); }));
+  RETURN_IF_ERROR(step("network", [&] { return connect(); }));
+  if (prepare) RETURN_IF_ERROR(step("prepare", [&] { return prepare(*this); }));
+  ASSIGN_OR_RETURN(const Received rootfs, awaitNote(gridironNoteRootfs));
+  phases_.push_back({"rootfs", Nanos(rootfs.note.took)});
+  RETURN_IF_ERROR(step("exec", [&] { return letGo(); }));
+  child_.reset();
+  return {};
+}
+
+Result<void> HostSandbox::makeDirectory() {
+  ASSIGN_OR_RETURN(directory_, BoxDirectory::make(shared_.boxes(), spec_));
+  if (spec_.network != Network::nat) return {};
+  ASSIGN_OR_RETURN(lease_, shared_.network.lease(spec_.gridInternal));
+  return {};
+}
+
+Result<void> HostSandbox::prepareChild() {
+  const std::string address = lease_ ? addressText(lease_->address()) : "";
+  const std::string grid = lease_ && spec_.gridInternal ? addressText(shared_.network.gateway()) : "";
+  const Common common{shared_.options.initPath, &shared_.filter, shared_.mapping.get()};
+  ASSIGN_OR_RETURN(child_, PreparedChild::make(spec_, common, *directory_, address, grid));
+  child_->setTaskFiles(cgroup_.taskFds());
+  output_ = child_->takeOutput();
+  errors_ = child_->takeErrors();
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return errnoError("make a socket pair");
+  control_ = Fd(ends[0]);
+  childControl_ = Fd(ends[1]);
+  const int one = 1;
+  const timeval patience{60, 0};
+  ::setsockopt(control_.get(), SOL_SOCKET, SO_PASSCRED, &one, sizeof one);
+  ::setsockopt(control_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  child_->setControl(childControl_.get());
+  return {};
+}
+
+Result<void> HostSandbox::clone() {
+  int pidfd = -1;
+  clone_args args{};
+  args.flags = CLONE_PIDFD | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
+  if (spec_.network != Network::host) args.flags |= CLONE_NEWNET;
+  if (child_->plan().userNamespace) args.flags |= CLONE_NEWUSER;
+  if (cgroup_.unifiedFd() >= 0) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = static_cast<std::uint64_t>(cgroup_.unifiedFd());
+  }
+  args.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
+  args.exit_signal = SIGCHLD;
+  // No handler of ours may run in the child.
+  sigset_t all, before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const long pid = ::syscall(SYS_clone3, &args, sizeof args);
+  if (pid == 0) runChild(child_->plan());
+  const int failed = errno;
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (pid < 0) return errnoError("clone3", failed);
+  childControl_.reset();
+  initPid_ = static_cast<int>(pid);
+  init_ = Fd(pidfd);
+  if (!child_->plan().userNamespace) return {};
+  RETURN_IF_ERROR(writeMaps(initPid_));
+  (void)::send(control_.get(), "m", 1, MSG_NOSIGNAL);
+  return {};
+}
+
+Result<void> HostSandbox::connect() {
+  if (spec_.network == Network::host) return {};
+  if (lease_) return lease_->attach(initPid_, init_.get());
+  return inNetworkOf(init_.get(), raiseLoopback);
+}
+
+Result<void> HostSandbox::letGo() {
+  (void)::send(control_.get(), "g", 1, MSG_NOSIGNAL);
+  ASSIGN_OR_RETURN(const Received main, awaitNote(gridironNoteMain));
+  mainPid_ = main.pid;
+  main_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, mainPid_, 0)));
+  ASSIGN_OR_RETURN(const Received running, awaitNote(gridironNoteStarted));
+  (void)running;
+  return {};
+}
+                                             : makeError(Code::failedPrecondition, "{}: cannot be run", spec_.argv[0]);
+                                             }
+
+                                             Result<Received> HostSandbox::awaitNote(int kind) {
+                                               for (;;) {
+                                                 std::optional<Received> got = receive(control_.get(), 0);
+                                                 if (!got)
+                                                   return Error{Code::internal,
+                                                                "the container ended while it was starting"};
+                                                 if (got->note.kind == gridironNoteMade)
+                                                   RETURN_IF_ERROR(directory_->noteMade(got->path));
+                                                 if (got->note.kind == gridironNoteFailed) {
+                                                   const std::string about =
+                                                       got->note.step == gridironStepExec ? " " + spec_.argv[0] : "";
+                                                   return errnoError(stepName(got->note.step) + about, got->note.error);
+                                                 }
+                                                 if (got->note.kind == kind) return *std::move(got);
+                                               }
+                                             }
+
+                                             Result<Fd> HostSandbox::listenInside(int port) {
+                                               if (spec_.network == Network::host) return listenOnLoopback(port);
+                                               Fd out;
+                                               RETURN_IF_ERROR(inNetworkOf(init_.get(), [&]() -> Result<void> {
+                                                 ASSIGN_OR_RETURN(out, listenOnLoopback(port));
+                                                 return {};
+                                               }));
+                                               return out;
+                                             }
+
+                                             Exit exitOf(const siginfo_t& ended) {
+                                               Exit out;
+                                               out.signal = ended.si_code == CLD_EXITED ? 0 : ended.si_status;
+                                               out.code = ended.si_code == CLD_EXITED ? ended.si_status
+                                                                                      : 128 + ended.si_status;
+                                               return out;
+                                             }
+
+                                             Exit HostSandbox::wait() {
+                                               const std::lock_guard lock(waiting_);
+                                               if (exit_ || !init_.valid()) return exit_.value_or(Exit{});
+                                               siginfo_t ended{};
+                                               while (::waitid(P_PIDFD, static_cast<id_t>(init_.get()), &ended,
+                                                               WEXITED) != 0 &&
+                                                      errno == EINTR) {
+                                               }
+                                               Exit out = exitOf(ended);
+                                               // Init passes the main process's status on; what it says beforehand also
+                                               // tells a signal from an exit code.
+                                               while (const auto note = receive(control_.get(), MSG_DONTWAIT)) {
+                                                 if (note->note.kind != gridironNoteEnded ||
+                                                     !WIFSIGNALED(note->note.status))
+                                                   continue;
+                                                 out.signal = WTERMSIG(note->note.status);
+                                               }
+                                               out.outOfMemory = cgroup_.oomKilled();
+                                               exit_ = out;
+                                               return out;
+                                             }
+
+                                             Result<void> HostSandbox::signal(int signo) {
+                                               const int target = main_.valid() ? main_.get() : init_.get();
+                                               if (::syscall(SYS_pidfd_send_signal, target, signo, nullptr, 0) == 0)
+                                                 return {};
+                                               return errnoError("send signal " + std::to_string(signo) + " to " +
+                                                                 spec_.name);
+                                             }
+
+                                             void HostSandbox::kill() {
+                                               // The kernel kills all of a pid namespace with its first process.
+                                               if (init_.valid())
+                                                 ::syscall(SYS_pidfd_send_signal, init_.get(), SIGKILL, nullptr, 0);
+                                             }
+
+                                             Result<void> HostSandbox::remove() {
+                                               kill();
+                                               wait();
+                                               childControl_.reset();
+                                               child_.reset();
+                                               lease_.reset();
+                                               RETURN_IF_ERROR(cgroup_.remove());
+                                               if (directory_) RETURN_IF_ERROR(directory_->remove());
+                                               return {};
+                                             }
+
+                                             // Mount points below `directory` in this process's mount namespace,
+                                             // deepest first.
+                                             std::vector<std::string> mountsBelow(const std::string& directory) {
+                                               std::vector<std::string> out;
+                                               std::ifstream mounts("/proc/self/mounts");
+                                               for (std::string line; std::getline(mounts, line);) {
+                                                 std::istringstream fields(line);
+                                                 std::string device, point;
+                                                 fields >> device >> point;
+                                                 if (point.starts_with(directory + "/")) out.push_back(point);
+                                               }
+                                               std::reverse(out.begin(), out.end());
+                                               return out;
+                                             }
+
+                                             class HostSandboxes final : public Sandboxes {
+                                              public:
+                                               explicit HostSandboxes(std::unique_ptr<Shared> shared)
+                                                   : shared_(std::move(shared)) {}
+
+                                               Result<std::unique_ptr<Sandbox>> start(
+                                                   const Spec& spec,
+                                                   const std::function<Result<void>(Sandbox&)>& prepare) override {
+                                                 auto out = std::make_unique<HostSandbox>(*shared_, spec);
+                                                 const Result<void> started = out->start(prepare);
+                                                 if (!started.ok()) return started.error().within("start " + spec.name);
+                                                 return std::unique_ptr<Sandbox>(std::move(out));
+                                               }
+
+                                               Result<void> sweep() override {
+                                                 RETURN_IF_ERROR(sweepCgroups(shared_->layout, shared_->group));
+                                                 for (const std::string& point : mountsBelow(shared_->boxes())) {
+                                                   if (::umount2(point.c_str(), MNT_DETACH) != 0)
+                                                     return errnoError("unmount " + point);
+                                                 }
+                                                 std::error_code failed;
+                                                 for (const auto& entry :
+                                                      std::filesystem::directory_iterator(shared_->boxes(), failed)) {
+                                                   RETURN_IF_ERROR(BoxDirectory::sweep(entry.path().string()));
+                                                 }
+                                                 return shared_->network.sweep();
+                                               }
+
+                                              private:
+                                               std::unique_ptr<Shared> shared_;
+                                             };
+
+                                             }  // namespace
+
+                                             Result<std::unique_ptr<Sandboxes>> openSandboxes(
+                                                 Sandboxes::Options options) {
+                                               if (options.instance.empty()) options.instance = "default";
+                                               std::string group = "gridiron-";
+                                               for (const char c : options.instance)
+                                                 group +=
+                                                     std::isalnum(static_cast<unsigned char>(c)) || c == '-' ? c : '_';
+                                               options.stateDirectory =
+                                                   std::filesystem::absolute(options.stateDirectory)
+                                                       .lexically_normal()
+                                                       .string();
+                                               auto shared =
+                                                   std::make_unique<Shared>(std::move(options), std::move(group));
+                                               RETURN_IF_ERROR(makeDirectories(shared->boxes()));
+                                               ASSIGN_OR_RETURN(shared->filter, makeFilter());
+                                               if (shared->options.userNamespace) {
+                                                 auto mapping = makeMapping();
+                                                 if (mapping.ok() && canBeMapped(shared->boxes(), mapping->get())) {
+                                                   shared->mapping = std::move(*mapping);
+                                                 } else {
+                                                   spdlog::warn("containers share the host's user ids: {}",
+                                                                mapping.ok() ? "the file system of " + shared->boxes() +
+                                                                                   " cannot be mapped"
+                                                                             : mapping.error().message);
+                                                 }
+                                               }
+                                               return std::unique_ptr<Sandboxes>(
+                                                   std::make_unique<HostSandboxes>(std::move(shared)));
+                                             }
+
+                                             }  // namespace gridiron::sandbox

@@ -1,0 +1,88 @@
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "base/subprocess.h"
+#include "fixture.h"
+
+namespace gridiron::sandbox {
+
+using Cleaning = SandboxTest;
+
+TEST_F(Cleaning, RemoveLeavesNothing) {
+  Spec first = shell("true");
+  first.network = Network::nat;
+  run(first);  // bridge and rules stay for the next
+  const auto before = traces(options_.instance, options_.stateDirectory);
+  Spec spec = shell("sleep 100");
+  spec.network = Network::nat;
+  auto started = start(spec);
+  ASSERT_TRUE(started.ok()) << started.error().message;
+  EXPECT_GT(traces(options_.instance, options_.stateDirectory).size(), before.size());
+  (*started)->kill();
+  EXPECT_TRUE((*started)->remove().ok());
+  EXPECT_TRUE((*started)->remove().ok()) << "remove may be repeated";
+  EXPECT_EQ(traces(options_.instance, options_.stateDirectory), before);
+}
+
+TEST_F(Cleaning, ADroppedSandboxIsKilledAndRemoved) {
+  const auto before = traces(options_.instance, options_.stateDirectory);
+  {
+    auto started = start(shell("sleep 100"));
+    ASSERT_TRUE(started.ok()) << started.error().message;
+  }
+  EXPECT_EQ(traces(options_.instance, options_.stateDirectory), before);
+}
+
+// A worker process that starts a container and is killed; gives the container's first process, stopped if asked so.
+int startAndDie(Sandboxes& sandboxes, const Spec& spec, bool stopped) {
+  int pipe[2];
+  if (::pipe(pipe) != 0) return -1;
+  const pid_t worker = ::fork();
+  if (worker == 0) {
+    auto started = sandboxes.start(spec, nullptr);
+    const int pid = started.ok() ? (*started)->pid() : -1;
+    if (stopped && pid > 0) ::kill(pid, SIGSTOP);
+    if (::write(pipe[1], &pid, sizeof pid) < 0) ::_exit(1);
+    ::kill(::getpid(), SIGKILL);
+  }
+  int pid = -1;
+  if (::read(pipe[0], &pid, sizeof pid) != sizeof pid) pid = -1;
+  ::close(pipe[0]);
+  ::close(pipe[1]);
+  ::waitpid(worker, nullptr, 0);
+  return pid;
+}
+
+TEST_F(Cleaning, SweepRemovesWhatAKilledWorkerLeft) {
+  const auto before = traces(options_.instance, options_.stateDirectory);
+  Spec spec = shell("sleep 100");
+  spec.network = Network::nat;
+  spec.upper = directory_ + "/layers/up";
+  std::filesystem::create_directories(spec.upper);
+  ASSERT_GT(startAndDie(*sandboxes_, spec, true), 0);
+  EXPECT_GT(traces(options_.instance, options_.stateDirectory).size(), before.size());
+  const auto swept = sandboxes_->sweep();
+  ASSERT_TRUE(swept.ok()) << swept.error().message;
+  EXPECT_EQ(traces(options_.instance, options_.stateDirectory), before);
+  EXPECT_FALSE(std::filesystem::exists("/sys/class/net/" + options_.bridge));
+  EXPECT_FALSE(std::filesystem::exists(spec.upper + ".work-" + spec.name));
+  Command list;
+  list.argv = {"nft", "list", "tables"};
+  EXPECT_EQ(runCommand(list)->output.find("test_" + std::to_string(::getpid())), std::string::npos);
+  ASSERT_TRUE(sandboxes_->sweep().ok()) << "sweep may be repeated";
+  EXPECT_EQ(run(spec = shell("echo again")).out, "again\n");
+}
+
+TEST_F(Cleaning, AContainerEndsWithItsWorker) {
+  const int pid = startAndDie(*sandboxes_, shell("sleep 100"), false);
+  ASSERT_GT(pid, 0);
+  // Init sees its socket closed and ends; nothing here is its parent, so its end is seen in /proc.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (::kill(pid, 0) == 0 && std::chrono::steady_clock::now() < deadline) ::sched_yield();
+  EXPECT_NE(::kill(pid, 0), 0);
+}
+
+}  // namespace gridiron::sandbox

@@ -1,0 +1,114 @@
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+namespace gridiron::sandbox {
+namespace {
+
+// A listener on all addresses of the host, at a free port.
+struct HostListener {
+  Fd fd;
+  int port = 0;
+
+  HostListener() {
+    fd = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    socklen_t size = sizeof address;
+    ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size);
+    ::listen(fd.get(), 16);
+    ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size);
+    port = ntohs(address.sin_port);
+  }
+};
+
+// Python that prints "open" or "shut" for `host`:`port`.
+std::string knock(const std::string& host, int port) {
+  return "import socket\ntry:\n  socket.create_connection(('" + host + "'," + std::to_string(port) +
+         "),timeout=1).close(); print('open')\nexcept OSError: print('shut')\n";
+}
+
+}  // namespace
+
+class Networking : public SandboxTest {
+ protected:
+  void SetUp() override {
+    SandboxTest::SetUp();
+    if (IsSkipped()) return;
+    options_.gridPort = grid_.port;
+    sandboxes_ = std::move(*open());
+  }
+  Spec connected(const std::string& script) {
+    Spec spec = python(script);
+    spec.network = Network::nat;
+    return spec;
+  }
+  std::string gateway() const { return options_.subnet.substr(0, options_.subnet.find('/') - 1) + "1"; }
+
+  HostListener grid_, other_;
+};
+
+TEST_F(Networking, TheGridsPortIsReachedAndNothingElseOfTheHost) {
+  const Ran ran = run(connected(knock("grid.internal", grid_.port) + knock(gateway(), other_.port)));
+  EXPECT_EQ(ran.out, "open\nshut\n") << ran.err;
+}
+
+TEST_F(Networking, WithoutGridInternalEvenThatPortIsShut) {
+  Spec spec = connected(knock(gateway(), grid_.port));
+  spec.gridInternal = false;
+  EXPECT_EQ(run(spec).out, "shut\n");
+}
+
+TEST_F(Networking, WithoutANetworkThereIsOnlyLoopback) {
+  const Ran ran = run(python("import socket; print([n for _, n in socket.if_nameindex()])"));
+  EXPECT_NE(ran.out.find("'lo'"), std::string::npos);
+  EXPECT_EQ(ran.out.find("eth0"), std::string::npos);
+}
+
+TEST_F(Networking, ContainersDoNotReachEachOther) {
+  Spec server = connected(
+      "import "
+      "socket\ns=socket.create_server(('0.0.0.0',9000))\nprint(open('/etc/hosts').read().split('\\n')[2].split()[0])\n"
+      "s.accept(); print('visited')");
+  auto started = start(server);
+  ASSERT_TRUE(started.ok()) << started.error().message;
+  Fd out = (*started)->takeStdout();
+  char address[64] = {};
+  ASSERT_GT(::read(out.get(), address, sizeof address - 1), 0);
+  const std::string host(address, std::string(address).find('\n'));
+  EXPECT_EQ(run(connected(knock(host, 9000))).out, "shut\n");
+}
+
+TEST_F(Networking, AListenerInsideIsReachedFromInside) {
+  Spec spec = connected("import socket\nc=socket.create_connection(('127.0.0.1',700))\nprint(c.recv(5).decode())");
+  Fd listener;
+  auto started = sandboxes_->start(spec, [&](Sandbox& sandbox) -> Result<void> {
+    ASSIGN_OR_RETURN(listener, sandbox.listenInside(700));
+    return {};
+  });
+  ASSERT_TRUE(started.ok()) << started.error().message;
+  Fd peer;
+  while (!peer.valid()) peer = Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  ASSERT_EQ(::write(peer.get(), "hello", 5), 5);
+  EXPECT_EQ(readAll((*started)->takeStdout()), "hello\n");
+}
+
+TEST_F(Networking, TheHostsNetworkIsSharedWhenAsked) {
+  Spec spec = python(knock("127.0.0.1", other_.port));
+  spec.network = Network::host;
+  EXPECT_EQ(run(spec).out, "open\n");
+}
+
+TEST_F(Networking, AFailedPreparationLeavesNothing) {
+  const auto before = traces(options_.instance, options_.stateDirectory);
+  auto started = sandboxes_->start(connected("pass"), [](Sandbox&) -> Result<void> {
+    return Error{Code::aborted, "changed my mind"};
+  });
+  ASSERT_FALSE(started.ok());
+  EXPECT_NE(started.error().message.find("prepare: changed my mind"), std::string::npos);
+  EXPECT_EQ(traces(options_.instance, options_.stateDirectory), before);
+}
+
+}  // namespace gridiron::sandbox
