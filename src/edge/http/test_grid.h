@@ -44,40 +44,50 @@ class BareOrders final : public StartOrders {
   }
 };
 
-// One container's own line to the grid.
+// One container's own line to the grid; without an id, a client's.
 class Container {
  public:
-  Container(asio::io_context& io, const std::string& url, InstanceId id) : id_(std::move(id)), channel_(io, url) {}
+  Container(asio::io_context& io, const std::string& url, InstanceId id = {}) : id_(std::move(id)), channel_(io, url) {}
   const InstanceId& id() const { return id_; }
+  std::vector<std::pair<std::string, std::string>> headers;  // sent along
+  Code lastCode = Code::ok;
 
   template <class Resp, class Req>
   Task<Resp> ask(std::string name, Req request) {
-    net::Headers metadata;
-    metadata.add("x-gridiron-task", id_.str());
+    net::Headers all = metadata();
     std::string path = "/modal.client.ModalClient/" + name, message = request.SerializeAsString();
-    Result<std::string> answer = co_await channel_.unary(path, metadata, message, std::chrono::seconds(30));
+    Result<std::string> answer = co_await channel_.unary(path, all, message, std::chrono::seconds(30));
     Resp response;
-    EXPECT_TRUE(answer.ok()) << name << ": " << answer.error().message;
+    lastCode = answer.ok() ? Code::ok : answer.error().code;
     if (!answer.ok()) co_return response;
     EXPECT_TRUE(response.ParseFromString(*answer));
     co_return response;
   }
 
-  Task<std::shared_ptr<net::GrpcClientCall>> dataIn(std::string call) {
-    net::Headers metadata;
-    metadata.add("x-gridiron-task", id_.str());
-    std::string path = "/modal.client.ModalClient/FunctionCallGetDataIn";
-    Result<std::shared_ptr<net::GrpcClientCall>> stream = co_await channel_.open(path, metadata, std::nullopt);
+  // Opens a server stream with its one request.
+  template <class Req>
+  Task<std::shared_ptr<net::GrpcClientCall>> stream(std::string name, Req request) {
+    net::Headers all = metadata();
+    std::string path = "/modal.client.ModalClient/" + name, message = request.SerializeAsString();
+    Result<std::shared_ptr<net::GrpcClientCall>> stream = co_await channel_.open(path, all, std::nullopt);
     GRID_CHECK(stream.ok());
-    api::FunctionCallGetDataRequest request;
-    request.set_function_call_id(call);
-    std::string message = request.SerializeAsString();
     (void)co_await (*stream)->write(message);
     (void)co_await (*stream)->writesDone();
     co_return *stream;
   }
+  Task<std::shared_ptr<net::GrpcClientCall>> dataIn(std::string call) {
+    api::FunctionCallGetDataRequest request;
+    request.set_function_call_id(call);
+    return stream("FunctionCallGetDataIn", request);
+  }
 
  private:
+  net::Headers metadata() const {
+    net::Headers all;
+    if (!id_.empty()) all.add("x-gridiron-task", id_.str());
+    for (const auto& [name, value] : headers) all.add(name, value);
+    return all;
+  }
   InstanceId id_;
   net::GrpcChannel channel_;
 };
@@ -117,6 +127,14 @@ class Grid : public FleetObserver {
 
   // A web function at you--<label>.localhost.
   Function& web(const std::string& label, Program program) {
+    Function& function = add(label, std::move(program));
+    function.web.kind = WebKind::function;
+    function.web.label = label;
+    deploy(label);
+    return function;
+  }
+  // A plain one; call deploy() after having changed it.
+  Function& add(const std::string& label, Program program) {
     Function function;
     function.id = FunctionId{randomId("fu")};
     function.app = app.id;
@@ -125,11 +143,8 @@ class Grid : public FleetObserver {
     function.tag = label;
     function.definitionId = DefinitionId{randomId("de")};
     function.image = ImageId{"im-test"};
-    function.web.kind = WebKind::function;
-    function.web.label = label;
     programs_[function.id] = std::move(program);
     byLabel_[label] = function;
-    deploy(label);
     return byLabel_[label];
   }
   void deploy(const std::string& label) {
@@ -260,7 +275,8 @@ class Grid : public FleetObserver {
 
   Result<Caller> identify(const net::RequestHead& head) const {
     Caller caller;
-    caller.workspace = "you";
+    auto workspace = head.headers.find("x-workspace");
+    caller.workspace = workspace ? std::string(*workspace) : "you";
     caller.kind = Caller::Kind::client;
     auto task = head.headers.find("x-gridiron-task");
     if (!task) return caller;
