@@ -235,168 +235,141 @@ Result<void> HostSandbox::letGo() {
   (void)running;
   return {};
 }
-                                             : makeError(Code::failedPrecondition, "{}: cannot be run", spec_.argv[0]);
-                                             }
 
-                                             Result<Received> HostSandbox::awaitNote(int kind) {
-                                               for (;;) {
-                                                 std::optional<Received> got = receive(control_.get(), 0);
-                                                 if (!got)
-                                                   return Error{Code::internal,
-                                                                "the container ended while it was starting"};
-                                                 if (got->note.kind == gridironNoteMade)
-                                                   RETURN_IF_ERROR(directory_->noteMade(got->path));
-                                                 if (got->note.kind == gridironNoteFailed) {
-                                                   const std::string about =
-                                                       got->note.step == gridironStepExec ? " " + spec_.argv[0] : "";
-                                                   return errnoError(stepName(got->note.step) + about, got->note.error);
-                                                 }
-                                                 if (got->note.kind == kind) return *std::move(got);
-                                               }
-                                             }
+Result<Received> HostSandbox::awaitNote(int kind) {
+  for (;;) {
+    std::optional<Received> got = receive(control_.get(), 0);
+    if (!got) return Error{Code::internal, "the container ended while it was starting"};
+    if (got->note.kind == gridironNoteMade) RETURN_IF_ERROR(directory_->noteMade(got->path));
+    if (got->note.kind == gridironNoteFailed) {
+      const std::string about = got->note.step == gridironStepExec ? " " + spec_.argv[0] : "";
+      return errnoError(stepName(got->note.step) + about, got->note.error);
+    }
+    if (got->note.kind == kind) return *std::move(got);
+  }
+}
 
-                                             Result<Fd> HostSandbox::listenInside(int port) {
-                                               if (spec_.network == Network::host) return listenOnLoopback(port);
-                                               Fd out;
-                                               RETURN_IF_ERROR(inNetworkOf(init_.get(), [&]() -> Result<void> {
-                                                 ASSIGN_OR_RETURN(out, listenOnLoopback(port));
-                                                 return {};
-                                               }));
-                                               return out;
-                                             }
+Result<Fd> HostSandbox::listenInside(int port) {
+  if (spec_.network == Network::host) return listenOnLoopback(port);
+  Fd out;
+  RETURN_IF_ERROR(inNetworkOf(init_.get(), [&]() -> Result<void> {
+    ASSIGN_OR_RETURN(out, listenOnLoopback(port));
+    return {};
+  }));
+  return out;
+}
 
-                                             Exit exitOf(const siginfo_t& ended) {
-                                               Exit out;
-                                               out.signal = ended.si_code == CLD_EXITED ? 0 : ended.si_status;
-                                               out.code = ended.si_code == CLD_EXITED ? ended.si_status
-                                                                                      : 128 + ended.si_status;
-                                               return out;
-                                             }
+Exit exitOf(const siginfo_t& ended) {
+  Exit out;
+  out.signal = ended.si_code == CLD_EXITED ? 0 : ended.si_status;
+  out.code = ended.si_code == CLD_EXITED ? ended.si_status : 128 + ended.si_status;
+  return out;
+}
 
-                                             Exit HostSandbox::wait() {
-                                               const std::lock_guard lock(waiting_);
-                                               if (exit_ || !init_.valid()) return exit_.value_or(Exit{});
-                                               siginfo_t ended{};
-                                               while (::waitid(P_PIDFD, static_cast<id_t>(init_.get()), &ended,
-                                                               WEXITED) != 0 &&
-                                                      errno == EINTR) {
-                                               }
-                                               Exit out = exitOf(ended);
-                                               // Init passes the main process's status on; what it says beforehand also
-                                               // tells a signal from an exit code.
-                                               while (const auto note = receive(control_.get(), MSG_DONTWAIT)) {
-                                                 if (note->note.kind != gridironNoteEnded ||
-                                                     !WIFSIGNALED(note->note.status))
-                                                   continue;
-                                                 out.signal = WTERMSIG(note->note.status);
-                                               }
-                                               out.outOfMemory = cgroup_.oomKilled();
-                                               exit_ = out;
-                                               return out;
-                                             }
+Exit HostSandbox::wait() {
+  const std::lock_guard lock(waiting_);
+  if (exit_ || !init_.valid()) return exit_.value_or(Exit{});
+  siginfo_t ended{};
+  while (::waitid(P_PIDFD, static_cast<id_t>(init_.get()), &ended, WEXITED) != 0 && errno == EINTR) {
+  }
+  Exit out = exitOf(ended);
+  // Init passes the main process's status on; what it says beforehand also
+  // tells a signal from an exit code.
+  while (const auto note = receive(control_.get(), MSG_DONTWAIT)) {
+    if (note->note.kind != gridironNoteEnded || !WIFSIGNALED(note->note.status)) continue;
+    out.signal = WTERMSIG(note->note.status);
+  }
+  out.outOfMemory = cgroup_.oomKilled();
+  exit_ = out;
+  return out;
+}
 
-                                             Result<void> HostSandbox::signal(int signo) {
-                                               const int target = main_.valid() ? main_.get() : init_.get();
-                                               if (::syscall(SYS_pidfd_send_signal, target, signo, nullptr, 0) == 0)
-                                                 return {};
-                                               return errnoError("send signal " + std::to_string(signo) + " to " +
-                                                                 spec_.name);
-                                             }
+Result<void> HostSandbox::signal(int signo) {
+  const int target = main_.valid() ? main_.get() : init_.get();
+  if (::syscall(SYS_pidfd_send_signal, target, signo, nullptr, 0) == 0) return {};
+  return errnoError("send signal " + std::to_string(signo) + " to " + spec_.name);
+}
 
-                                             void HostSandbox::kill() {
-                                               // The kernel kills all of a pid namespace with its first process.
-                                               if (init_.valid())
-                                                 ::syscall(SYS_pidfd_send_signal, init_.get(), SIGKILL, nullptr, 0);
-                                             }
+void HostSandbox::kill() {
+  // The kernel kills all of a pid namespace with its first process.
+  if (init_.valid()) ::syscall(SYS_pidfd_send_signal, init_.get(), SIGKILL, nullptr, 0);
+}
 
-                                             Result<void> HostSandbox::remove() {
-                                               kill();
-                                               wait();
-                                               childControl_.reset();
-                                               child_.reset();
-                                               lease_.reset();
-                                               RETURN_IF_ERROR(cgroup_.remove());
-                                               if (directory_) RETURN_IF_ERROR(directory_->remove());
-                                               return {};
-                                             }
+Result<void> HostSandbox::remove() {
+  kill();
+  wait();
+  childControl_.reset();
+  child_.reset();
+  lease_.reset();
+  RETURN_IF_ERROR(cgroup_.remove());
+  if (directory_) RETURN_IF_ERROR(directory_->remove());
+  return {};
+}
 
-                                             // Mount points below `directory` in this process's mount namespace,
-                                             // deepest first.
-                                             std::vector<std::string> mountsBelow(const std::string& directory) {
-                                               std::vector<std::string> out;
-                                               std::ifstream mounts("/proc/self/mounts");
-                                               for (std::string line; std::getline(mounts, line);) {
-                                                 std::istringstream fields(line);
-                                                 std::string device, point;
-                                                 fields >> device >> point;
-                                                 if (point.starts_with(directory + "/")) out.push_back(point);
-                                               }
-                                               std::reverse(out.begin(), out.end());
-                                               return out;
-                                             }
+// Mount points below `directory` in this process's mount namespace,
+// deepest first.
+std::vector<std::string> mountsBelow(const std::string& directory) {
+  std::vector<std::string> out;
+  std::ifstream mounts("/proc/self/mounts");
+  for (std::string line; std::getline(mounts, line);) {
+    std::istringstream fields(line);
+    std::string device, point;
+    fields >> device >> point;
+    if (point.starts_with(directory + "/")) out.push_back(point);
+  }
+  std::reverse(out.begin(), out.end());
+  return out;
+}
 
-                                             class HostSandboxes final : public Sandboxes {
-                                              public:
-                                               explicit HostSandboxes(std::unique_ptr<Shared> shared)
-                                                   : shared_(std::move(shared)) {}
+class HostSandboxes final : public Sandboxes {
+ public:
+  explicit HostSandboxes(std::unique_ptr<Shared> shared) : shared_(std::move(shared)) {}
 
-                                               Result<std::unique_ptr<Sandbox>> start(
-                                                   const Spec& spec,
-                                                   const std::function<Result<void>(Sandbox&)>& prepare) override {
-                                                 auto out = std::make_unique<HostSandbox>(*shared_, spec);
-                                                 const Result<void> started = out->start(prepare);
-                                                 if (!started.ok()) return started.error().within("start " + spec.name);
-                                                 return std::unique_ptr<Sandbox>(std::move(out));
-                                               }
+  Result<std::unique_ptr<Sandbox>> start(const Spec& spec,
+                                         const std::function<Result<void>(Sandbox&)>& prepare) override {
+    auto out = std::make_unique<HostSandbox>(*shared_, spec);
+    const Result<void> started = out->start(prepare);
+    if (!started.ok()) return started.error().within("start " + spec.name);
+    return std::unique_ptr<Sandbox>(std::move(out));
+  }
 
-                                               Result<void> sweep() override {
-                                                 RETURN_IF_ERROR(sweepCgroups(shared_->layout, shared_->group));
-                                                 for (const std::string& point : mountsBelow(shared_->boxes())) {
-                                                   if (::umount2(point.c_str(), MNT_DETACH) != 0)
-                                                     return errnoError("unmount " + point);
-                                                 }
-                                                 std::error_code failed;
-                                                 for (const auto& entry :
-                                                      std::filesystem::directory_iterator(shared_->boxes(), failed)) {
-                                                   RETURN_IF_ERROR(BoxDirectory::sweep(entry.path().string()));
-                                                 }
-                                                 return shared_->network.sweep();
-                                               }
+  Result<void> sweep() override {
+    RETURN_IF_ERROR(sweepCgroups(shared_->layout, shared_->group));
+    for (const std::string& point : mountsBelow(shared_->boxes())) {
+      if (::umount2(point.c_str(), MNT_DETACH) != 0) return errnoError("unmount " + point);
+    }
+    std::error_code failed;
+    for (const auto& entry : std::filesystem::directory_iterator(shared_->boxes(), failed)) {
+      RETURN_IF_ERROR(BoxDirectory::sweep(entry.path().string()));
+    }
+    return shared_->network.sweep();
+  }
 
-                                              private:
-                                               std::unique_ptr<Shared> shared_;
-                                             };
+ private:
+  std::unique_ptr<Shared> shared_;
+};
 
-                                             }  // namespace
+}  // namespace
 
-                                             Result<std::unique_ptr<Sandboxes>> openSandboxes(
-                                                 Sandboxes::Options options) {
-                                               if (options.instance.empty()) options.instance = "default";
-                                               std::string group = "gridiron-";
-                                               for (const char c : options.instance)
-                                                 group +=
-                                                     std::isalnum(static_cast<unsigned char>(c)) || c == '-' ? c : '_';
-                                               options.stateDirectory =
-                                                   std::filesystem::absolute(options.stateDirectory)
-                                                       .lexically_normal()
-                                                       .string();
-                                               auto shared =
-                                                   std::make_unique<Shared>(std::move(options), std::move(group));
-                                               RETURN_IF_ERROR(makeDirectories(shared->boxes()));
-                                               ASSIGN_OR_RETURN(shared->filter, makeFilter());
-                                               if (shared->options.userNamespace) {
-                                                 auto mapping = makeMapping();
-                                                 if (mapping.ok() && canBeMapped(shared->boxes(), mapping->get())) {
-                                                   shared->mapping = std::move(*mapping);
-                                                 } else {
-                                                   spdlog::warn("containers share the host's user ids: {}",
-                                                                mapping.ok() ? "the file system of " + shared->boxes() +
-                                                                                   " cannot be mapped"
-                                                                             : mapping.error().message);
-                                                 }
-                                               }
-                                               return std::unique_ptr<Sandboxes>(
-                                                   std::make_unique<HostSandboxes>(std::move(shared)));
-                                             }
+Result<std::unique_ptr<Sandboxes>> openSandboxes(Sandboxes::Options options) {
+  if (options.instance.empty()) options.instance = "default";
+  std::string group = "gridiron-";
+  for (const char c : options.instance) group += std::isalnum(static_cast<unsigned char>(c)) || c == '-' ? c : '_';
+  options.stateDirectory = std::filesystem::absolute(options.stateDirectory).lexically_normal().string();
+  auto shared = std::make_unique<Shared>(std::move(options), std::move(group));
+  RETURN_IF_ERROR(makeDirectories(shared->boxes()));
+  ASSIGN_OR_RETURN(shared->filter, makeFilter());
+  if (shared->options.userNamespace) {
+    auto mapping = makeMapping();
+    if (mapping.ok() && canBeMapped(shared->boxes(), mapping->get())) {
+      shared->mapping = std::move(*mapping);
+    } else {
+      spdlog::warn(
+          "containers share the host's user ids: {}",
+          mapping.ok() ? "the file system of " + shared->boxes() + " cannot be mapped" : mapping.error().message);
+    }
+  }
+  return std::unique_ptr<Sandboxes>(std::make_unique<HostSandboxes>(std::move(shared)));
+}
 
-                                             }  // namespace gridiron::sandbox
+}  // namespace gridiron::sandbox

@@ -75,9 +75,8 @@ TEST_F(Networking, ContainersDoNotReachEachOther) {
   auto started = start(server);
   ASSERT_TRUE(started.ok()) << started.error().message;
   Fd out = (*started)->takeStdout();
-  char address[64] = {};
-  ASSERT_GT(::read(out.get(), address, sizeof address - 1), 0);
-  const std::string host(address, std::string(address).find('\n'));
+  std::string host;
+  for (char c; ::read(out.get(), &c, 1) == 1 && c != '\n';) host += c;
   EXPECT_EQ(run(connected(knock(host, 9000))).out, "shut\n");
 }
 

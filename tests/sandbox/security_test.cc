@@ -8,8 +8,8 @@ TEST_F(Security, PrivilegesAreThoseOfAnOrdinaryContainer) {
   const Ran ran = run(shell("grep -E 'NoNewPrivs|Seccomp:|CapEff|CapBnd' /proc/self/status"));
   EXPECT_NE(ran.out.find("NoNewPrivs:\t1"), std::string::npos) << ran.out;
   EXPECT_NE(ran.out.find("Seccomp:\t2"), std::string::npos) << ran.out;
-  EXPECT_NE(ran.out.find("CapEff:\t00000000a00405eb"), std::string::npos) << ran.out;
-  EXPECT_NE(ran.out.find("CapBnd:\t00000000a00405eb"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("CapEff:\t00000000a00405fb"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("CapBnd:\t00000000a00405fb"), std::string::npos) << ran.out;
 }
 
 TEST_F(Security, RootInsideIsNotRootOutside) {
