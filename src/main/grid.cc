@@ -1,0 +1,281 @@
+#include "main/grid.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <optional>
+#include <thread>
+
+#include "blob/blob.h"
+#include "calls/calls.h"
+#include "catalog/catalog.h"
+#include "edge/dash/admin.h"
+#include "edge/dash/dash.h"
+#include "edge/driver.h"
+#include "edge/http/blobs.h"
+#include "edge/http/ingress.h"
+#include "edge/http/router.h"
+#include "edge/link/link.h"
+#include "edge/rpc/calls.h"
+#include "edge/rpc/containers.h"
+#include "edge/rpc/logs.h"
+#include "edge/rpc/objects.h"
+#include "edge/rpc/server.h"
+#include "edge/rpc/wakes.h"
+#include "fleet/fleet.h"
+#include "main/data_folder.h"
+
+#include "main/local_worker.h"
+#include "meter/meter.h"
+#include "net/door.h"
+#include "store/store.h"
+#include "wire/container_arguments.h"
+
+namespace gridiron {
+namespace {
+
+using namespace std::chrono_literals;
+
+// "0.0.0.0:8400" → 8400.
+int portOfAddress(const std::string& address) { return std::stoi(address.substr(address.rfind(':') + 1)); }
+
+net::DoorOptions doorOptions(const Settings& settings) {
+  net::DoorOptions out;
+  if (!settings.tlsCertificate.empty()) out.tls = net::TlsFiles{settings.tlsCertificate, settings.tlsKey};
+  return out;
+}
+
+}  // namespace
+
+struct Grid::Impl {
+  explicit Impl(const Settings& s) : settings(s) {}
+
+  // The steps of open(), in this order.
+  Result<void> openStores();
+  Result<void> listen();
+  Result<void> openControl();
+  void openEdge();
+  Result<void> openAdmin();
+  Result<void> startWorker();
+
+  net::HttpHandler router();
+  edge::WorkerLinks::Hooks linkHooks();
+  edge::IngressParts ingressParts();
+  static Task<void> finish(Impl& self);
+
+  Settings settings;
+  SystemClock clock;
+  asio::io_context io{1};
+  std::unique_ptr<Store> store;
+  std::optional<blob::Blobs> blobs;
+  std::unique_ptr<Catalog> catalog;
+  GridConfig config;
+  std::string workerSecret;
+  int port = 0;
+
+  std::unique_ptr<Calls> calls;
+  std::unique_ptr<Meter> meter;
+  std::unique_ptr<wire::WebUrls> urls;
+  std::unique_ptr<StartOrders> orders;
+  std::unique_ptr<Fleet> fleet;
+  std::unique_ptr<edge::Driver> driver;
+  std::unique_ptr<edge::Wakes> wakes;
+  std::unique_ptr<edge::LogHub> logs;
+  std::unique_ptr<edge::WorkerLinks> links;
+  std::unique_ptr<edge::ImageBuilds> builds;
+  std::unique_ptr<edge::BlobDoor> blobDoor;
+  std::unique_ptr<edge::RpcServer> rpc;
+  std::unique_ptr<edge::Ingress> ingress;
+  std::unique_ptr<edge::AdminApi> admin;
+  std::unique_ptr<edge::Dash> dash;
+  net::HttpHandler handler;  // of every request that comes by the door
+  std::unique_ptr<net::Door> door;
+  std::unique_ptr<net::Door> adminDoor;
+  std::unique_ptr<LocalWorker> worker;
+  std::thread workerStop;
+  bool stopping = false;
+};
+
+Result<void> Grid::Impl::openStores() {
+  ASSIGN_OR_RETURN(store, openSqliteStore(databasePath(settings.data)));
+  ASSIGN_OR_RETURN(blobs, blob::Blobs::open(blobsPath(settings.data)));
+  ASSIGN_OR_RETURN(workerSecret, edge::loadWorkerSecret(settings.data + "/worker-secret"));
+  return {};
+}
+
+// The door opens before the rest exists, since addresses that clients are told hold its port; nobody is served before
+// the loop runs.
+Result<void> Grid::Impl::listen() {
+  door = std::make_unique<net::Door>(io, doorOptions(settings),
+                                     [this](std::shared_ptr<net::Exchange> exchange) { return handler(exchange); });
+  ASSIGN_OR_RETURN(const std::string bound, door->listen(settings.listen));
+  port = portOfAddress(bound);
+  settings.listen = settings.listen.substr(0, settings.listen.rfind(':') + 1) + std::to_string(port);
+  return {};
+}
+
+Result<void> Grid::Impl::openControl() {
+  ASSIGN_OR_RETURN(catalog, Catalog::open(*store, *blobs, clock,
+                                          {.keyFile = keyPath(settings.data), .workspace = settings.workspace}));
+  config.publicUrl = publicUrlOf(settings);
+  config.domain = settings.domain;
+  config.workspace = catalog->workspace().name;
+  catalog->apps().setBinder(wire::bindFunction);
+  calls = std::make_unique<Calls>(*store, catalog->apps(), clock);
+  meter = std::make_unique<Meter>(*store, clock);
+  urls = std::make_unique<wire::WebUrls>(catalog->apps(), config);
+  orders = std::make_unique<wire::CatalogOrders>(
+      *catalog, [this](const Function& function, auto& out) { wire::writeHandle(function, *urls, out); });
+  fleet = std::make_unique<Fleet>(*store, *calls, catalog->apps(), *orders, *meter, clock);
+  calls->observe(*fleet);
+  driver = std::make_unique<edge::Driver>(io, *calls, *fleet, catalog->apps(), *meter);
+  RETURN_IF_ERROR(calls->load());
+  return fleet->load();
+}
+
+edge::WorkerLinks::Hooks Grid::Impl::linkHooks() {
+  return {.lines = [this](const link::LogLines& lines) { logs->append(lines); },
+          .built = [this](const link::BuildEvent& event) { builds->built(event); },
+          .file = [this](const link::FetchFileRequest& request) { return edge::fileFor(*catalog, request); }};
+}
+
+edge::IngressParts Grid::Impl::ingressParts() {
+  const auto readBlob = [this](const BlobId& id) -> Task<Result<std::string>> { co_return catalog->blobs().read(id); };
+  return {.io = io,
+          .calls = *calls,
+          .fleet = *fleet,
+          .wakes = *wakes,
+          .clock = clock,
+          .domain = config.domain,
+          .find = [this](const auto& address) { return edge::webTargetAt(*catalog, address); },
+          .proxyToken = nullptr,
+          .blob = readBlob};
+}
+
+void Grid::Impl::openEdge() {
+  wakes = std::make_unique<edge::Wakes>(io);
+  calls->observe(*wakes);
+  fleet->observe(*wakes);
+  logs = std::make_unique<edge::LogHub>(io, *store, *calls, *fleet, *wakes, clock);
+  fleet->observe(*logs);
+  links = std::make_unique<edge::WorkerLinks>(
+      io, *fleet, clock, edge::WorkerLinks::Options{.secret = workerSecret, .workspaceDomain = config.domain},
+      linkHooks());
+  const edge::ObjectParts objects{
+      .io = io,
+      .catalog = *catalog,
+      .fleet = *fleet,
+      .store = *store,
+      .wakes = *wakes,
+      .clock = clock,
+      .config = config,
+      .build = [this](link::BuildImage order) { links->build(std::move(order)); },
+      .buildingFor = [this](const ImageId& image, const AppId& app) { logs->buildingFor(image, app); }};
+  builds = std::make_unique<edge::ImageBuilds>(objects);
+  fleet->observe(*builds);
+  blobDoor = std::make_unique<edge::BlobDoor>(catalog->blobs(), clock, config.publicUrl);
+  const auto containerOf = [this](const net::Headers& headers) { return links->instanceOf(headers); };
+  rpc = std::make_unique<edge::RpcServer>(io, clock, edge::identifyCallers(*catalog, *fleet, containerOf));
+  const edge::CallParts callParts{
+      .calls = *calls, .fleet = *fleet, .store = *store, .functions = catalog->apps(), .wakes = *wakes, .clock = clock};
+  edge::registerObjects(*rpc, objects, *builds);
+  edge::registerCalls(*rpc, callParts);
+  edge::registerContainers(*rpc, callParts);
+  edge::registerLogs(*rpc, {.hub = *logs, .calls = callParts, .app = [this](const AppId& id) -> std::optional<App> {
+                              auto app = catalog->apps().get(id);
+                              return app.ok() ? std::optional(*app) : std::nullopt;
+                            }});
+  blobDoor->registerRpcs(*rpc);
+  ingress = std::make_unique<edge::Ingress>(ingressParts());
+}
+
+Result<void> Grid::Impl::openAdmin() {
+  admin = std::make_unique<edge::AdminApi>(edge::AdminParts{.store = *store,
+                                                            .catalog = *catalog,
+                                                            .meter = *meter,
+                                                            .clock = clock,
+                                                            .fleet = fleet.get(),
+                                                            .calls = calls.get(),
+                                                            .url = config.publicUrl,
+                                                            .domain = config.domain,
+                                                            .version = GRIDIRON_VERSION});
+  dash = std::make_unique<edge::Dash>(*admin);
+  handler = router();
+  adminDoor = std::make_unique<net::Door>(io, net::DoorOptions{}, edge::makeAdminHandler(*admin));
+  const std::string path = adminSocketPath(settings.data);
+  ::unlink(path.c_str());  // of a killed grid: we hold the folder's lock
+  RETURN_IF_ERROR(adminDoor->listen("unix:" + path));
+  if (::chmod(path.c_str(), 0600) != 0) return errnoError("chmod " + path);
+  return {};
+}
+
+net::HttpHandler Grid::Impl::router() {
+  return edge::makeRouter(
+      {.domain = config.domain,
+       .rpc = [this](std::shared_ptr<net::Exchange> exchange) { return rpc->serve(std::move(exchange)); },
+       .link = [this](std::shared_ptr<net::Exchange> exchange) { return links->handle(std::move(exchange)); },
+       .blobs = [this](std::shared_ptr<net::Exchange> exchange) { return blobDoor->serve(std::move(exchange)); },
+       .page = dash->handler(),
+       .function = [this](std::shared_ptr<net::Exchange> exchange,
+                          const edge::FunctionAddress& address) { return ingress->serve(exchange, address); }});
+}
+
+Result<void> Grid::Impl::startWorker() {
+  ASSIGN_OR_RETURN(worker, LocalWorker::start(settings, {.controlUrl = fmt::format("http://127.0.0.1:{}", port),
+                                                         .secret = workerSecret,
+                                                         .gridPort = port}));
+  return {};
+}
+
+Grid::Grid(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Result<std::unique_ptr<Grid>> Grid::open(const Settings& settings) {
+  auto impl = std::make_unique<Impl>(settings);
+  RETURN_IF_ERROR(impl->openStores());
+  RETURN_IF_ERROR(impl->listen());
+  RETURN_IF_ERROR(impl->openControl());
+  impl->openEdge();
+  RETURN_IF_ERROR(impl->openAdmin());
+  RETURN_IF_ERROR(impl->startWorker());
+  return std::unique_ptr<Grid>(new Grid(std::move(impl)));
+}
+
+Grid::~Grid() {
+  if (impl_->workerStop.joinable()) impl_->workerStop.join();
+}
+
+Result<void> Grid::run() {
+  impl_->driver->start();
+  impl_->builds->resume();
+  const auto work = asio::make_work_guard(impl_->io);
+  impl_->io.run();
+  RETURN_IF_ERROR(impl_->logs->flush());
+  return impl_->meter->flush();
+}
+
+// Containers end first, while control still takes what they have to say; then the door is closed.
+Task<void> Grid::Impl::finish(Impl& self) {
+  Notifier stopped(self.io);
+  bool done = false;
+  self.workerStop = std::thread([&] {
+    self.worker->stop(std::min<Nanos>(self.settings.stopGrace, 6s));
+    asio::post(self.io, [&] {
+      done = true;
+      stopped.notifyAll();
+    });
+  });
+  while (!done) co_await stopped.wait(1h);
+  self.links.reset();
+  co_await self.door->drain(1s);
+  self.io.stop();
+}
+
+void Grid::stop() {
+  asio::post(impl_->io, [impl = impl_.get()] {
+    if (!std::exchange(impl->stopping, true)) spawn(impl->io, Impl::finish(*impl));
+  });
+}
+
+}  // namespace gridiron
