@@ -80,7 +80,8 @@ TEST(H1Parser, RefusesWhatCanBeReadInTwoWays) {
       {"\x01GET / HTTP/1.1\r\n", 400},
   };
   for (const Refused& one : cases) EXPECT_EQ(refusal(one.bytes), one.status) << one.bytes;
-  EXPECT_EQ(refusal(std::string("GET / HTTP/1.1\r\nHost: a\r\nX: ") + \'\0\' + "\r\n\r\n"), 400);
+  EXPECT_EQ(refusal(std::string("GET / HTTP/1.1\r\nHost: a\r\nX: ") + "\x01" + "\r\n\r\n"), 400);
+  EXPECT_EQ(refusal(std::string("GET / HTTP/1.1\r\nHost: a\r\nX: ") + std::string(1, 0) + "\r\n\r\n"), 400);
 }
 
 TEST(H1Parser, RefusesMalformedChunks) {
