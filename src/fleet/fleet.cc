@@ -38,7 +38,7 @@ void Fleet::deploy(const FunctionId& id) {
   auto function = impl_->functions.find(id);
   if (!function) return;
   auto& entry = impl_->served[id];
-  if (entry.withdrawn) entry.failures = 0;
+  entry.failures = 0;  // somebody may have mended what was wrong
   entry.deployed = true;
   entry.withdrawn = false;
   impl_->supersede(id, entry, std::move(function));

@@ -472,6 +472,27 @@ TEST_F(FleetTest, AnIdleContainerMakesRoomForAnotherFunction) {
   EXPECT_FALSE(outcomeOf(call));
 }
 
+TEST_F(FleetTest, NoMoreContainersGoThanMakeRoom) {
+  change([](Function& x) { x.resources.memoryMb = 512; });
+  request(f);
+  const auto first = lastStarted();
+  makeReady(first);
+  request(f);
+  const auto inFirst = lease(first, f).at(0).input.id;
+  const auto second = lastStarted();
+  makeReady(second);
+  const auto inSecond = lease(second, f).at(0).input.id;
+  finish(first, inFirst);
+  clock.advance(1s);
+  finish(second, inSecond);
+  function("fu-g");
+  request(FunctionId{"fu-g"});
+  pass(1s);
+  pass(1s);
+  EXPECT_TRUE(fleet.killSwitch(first));
+  EXPECT_FALSE(fleet.killSwitch(second));
+}
+
 TEST_F(FleetTest, ABusyContainerIsNotPushedOut) {
   change([](Function& x) { x.resources.memoryMb = 1024; });
   request(f);

@@ -89,6 +89,7 @@ struct Fleet::Impl {
   void placeAll();
   plan::FunctionView viewOf(const FunctionId& id, const Served& entry) const;
   std::vector<plan::WorkerView> workerViews() const;
+  bool fitsSoon(const Record& wanting) const;
   void makeRoomFor(const Record& wanting);
   bool order(Record& record, const plan::Placement& placement);
 };

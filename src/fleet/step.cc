@@ -210,8 +210,25 @@ void Fleet::Impl::placeAll() {
   }
 }
 
+// Will there be room when those have gone that are about to?
+bool Fleet::Impl::fitsSoon(const Record& wanting) const {
+  auto views = workerViews();
+  for (auto& view : views) {
+    for (const auto& [id, record] : records) {
+      const auto& instance = record.instance;
+      if (instance.worker != view.id || instance.state != InstanceState::draining || calls.heldBy(id) > 0) continue;
+      view.freeMilliCpu += record.reserved.milliCpu;
+      view.freeMemoryMb += record.reserved.memoryMb;
+      view.freeGpus.insert(view.freeGpus.end(), static_cast<std::size_t>(record.reserved.gpuCount),
+                           record.reserved.gpuType);
+    }
+  }
+  return plan::place({&wanting.instance.resources, 1}, std::move(views)).front().has_value();
+}
+
 void Fleet::Impl::makeRoomFor(const Record& wanting) {
   if (calls.demandOf(wanting.instance.function).queued == 0) return;  // a minimum does not push out others
+  if (fitsSoon(wanting)) return;
   std::vector<plan::Evictable> idle;
   std::map<FunctionId, int> spare;
   for (const auto& [id, record] : records) {
