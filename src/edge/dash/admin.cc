@@ -68,7 +68,7 @@ bool isAsked(const std::string& asked, const std::string& id, const std::string&
 
 void addNames(json& row, Names& names, const AppId& app, const FunctionId& function) {
   row["app"] = names.app(app);
-  row["function"] = names.function(function);
+  row["function"] = names.function(function, app);
 }
 
 json webUrl(const AdminParts& parts, const Function& function) {
@@ -171,7 +171,7 @@ AdminAnswer AdminApi::usage(const std::map<std::string, std::string>& query) {
   Names names(parts_.store);
   std::string app = valueOf(query, "app"), function = valueOf(query, "function");
   auto asked = [&](const AppId& a, const FunctionId& f) {
-    return isAsked(app, a.str(), names.app(a)) && isAsked(function, f.str(), names.function(f));
+    return isAsked(app, a.str(), names.app(a)) && isAsked(function, f.str(), names.function(f, a));
   };
   json containers = json::array(), inputs = json::array(), totals = json::array();
   for (const auto& record : *records) {

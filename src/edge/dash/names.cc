@@ -31,9 +31,13 @@ std::string Names::app(const AppId& id) {
   return app ? nameOf(*app) : id.str();
 }
 
-std::string Names::function(const FunctionId& id) {
+std::string Names::function(const FunctionId& id, const AppId& app) {
   auto function = findFunction(id);
-  return function && !function->tag.empty() ? function->tag : id.str();
+  if (function && !function->tag.empty()) return function->tag;
+  if (auto home = findApp(app))
+    for (const auto& [tag, each] : home->functions)
+      if (each == id) return tag;
+  return id.str();
 }
 
 std::string nameOf(const App& app) {

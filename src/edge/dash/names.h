@@ -19,8 +19,8 @@ class Names {
 
   // The deployment's name, else the description, else the id.
   std::string app(const AppId& id);
-  // The tag, else the id.
-  std::string function(const FunctionId& id);
+  // The tag (of a stopped app's function: the one it had in its app), else the id.
+  std::string function(const FunctionId& id, const AppId& app);
   std::optional<App> findApp(const AppId& id);
   std::optional<Function> findFunction(const FunctionId& id);
 
