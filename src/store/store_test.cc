@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <filesystem>
 
 #include "base/id.h"
@@ -337,6 +339,198 @@ TYPED_TEST(StoreContract, PruningForgetsOldFinishedCallsAndOldLines) {
   EXPECT_EQ(this->store->call(CallId{"fc-open"}).value()->inputs.size(), 1u);
   EXPECT_EQ(this->store->call(CallId{"fc-new"}).value()->outputs.size(), 1u);
   EXPECT_EQ(this->texts({}), (std::vector<std::string>{"new"}));
+}
+
+TYPED_TEST(StoreContract, ChangesOfABatchAreMadeInTheirOrder) {
+  this->apply(Batch().put(object("ap-1", "shop")).erase("app", "ap-1"));
+  EXPECT_FALSE(this->store->get("app", "ap-1").value());
+  this->apply(Batch().erase("app", "ap-1").put(object("ap-1", "shop")));
+  EXPECT_TRUE(this->store->get("app", "ap-1").value());
+}
+
+TYPED_TEST(StoreContract, AnEmptyBatchIsNoFailure) { this->apply(Batch()); }
+
+TYPED_TEST(StoreContract, ErasingWhatIsNotThereIsNoFailure) {
+  this->apply(Batch().erase("app", "ap-none").eraseCall(CallId{"fc-none"}));
+}
+
+TYPED_TEST(StoreContract, ARefusedBatchLeavesNothingOfAnyKind) {
+  this->apply(Batch().put(call("fc-1")).put(input("in-1", "fc-1", 0)).put(output("in-1", "fc-1", 1)));
+  Instance container;
+  container.id = InstanceId{"ta-1"};
+  UsageRecord usage;
+  usage.id = "ta-1";
+  Batch batch;
+  batch.put(object("ap-1", "shop")).put(call("fc-2")).put(container).put(usage).append({line("lost", 0s)});
+  batch.put(output("in-1", "fc-1", 2));
+  EXPECT_FALSE(this->store->apply(batch).ok());
+  EXPECT_FALSE(this->store->get("app", "ap-1").value());
+  EXPECT_FALSE(this->store->call(CallId{"fc-2"}).value());
+  EXPECT_FALSE(this->store->instance(InstanceId{"ta-1"}).value());
+  EXPECT_TRUE(this->store->usage({}).value().empty());
+  EXPECT_TRUE(this->texts({}).empty());
+}
+
+TYPED_TEST(StoreContract, TheSameIdMayBeOfTwoKinds) {
+  auto other = object("x-1", "shop");
+  other.kind = "secret";
+  this->apply(Batch().put(object("x-1", "shop")).put(other));
+  EXPECT_EQ(this->store->find("secret", "acme", "main", "shop").value()->kind, "secret");
+  this->apply(Batch().erase("secret", "x-1"));
+  EXPECT_TRUE(this->store->get("app", "x-1").value());
+}
+
+TYPED_TEST(StoreContract, BodiesMayBeLargeAndOfAnyBytes) {
+  auto big = object("ap-1", "big");
+  big.body.assign(3 << 20, '\xff');
+  big.body[17] = '\0';
+  this->apply(Batch().put(big));
+  EXPECT_EQ(this->store->get("app", "ap-1").value()->body, big.body);
+}
+
+TYPED_TEST(StoreContract, NamesAreNotSql) {
+  const std::string name = "x'; DROP TABLE objects; --";
+  this->apply(Batch().put(object("ap-1", name)));
+  EXPECT_EQ(this->store->find("app", "acme", "main", name).value()->id, "ap-1");
+}
+
+TYPED_TEST(StoreContract, ANextAttemptReplacesTheInput) {
+  auto i = input("in-1", "fc-1", 0);
+  this->apply(Batch().put(call("fc-1")).put(i));
+  i.state = InputState::delayed;
+  i.attempt = 1;
+  i.queuedAt = kStart + 10s;
+  this->apply(Batch().put(i));
+  const auto calls = this->store->unfinishedCalls().value();
+  ASSERT_EQ(calls.size(), 1u);
+  EXPECT_EQ(calls[0].inputs, std::vector{i});
+}
+
+TYPED_TEST(StoreContract, ACallWrittenAgainKeepsItsInputs) {
+  this->apply(Batch().put(call("fc-1")).put(input("in-1", "fc-1", 0)));
+  auto changed = call("fc-1");
+  changed.cancelled = true;
+  this->apply(Batch().put(changed));
+  const auto stored = this->store->call(CallId{"fc-1"}).value();
+  EXPECT_TRUE(stored->call.cancelled);
+  EXPECT_EQ(stored->inputs.size(), 1u);
+}
+
+TYPED_TEST(StoreContract, OutputsComeBackInTheirSequenceWhateverTheIndex) {
+  Batch batch;
+  batch.put(call("fc-1"));
+  for (int i = 0; i < 12; ++i) batch.put(input("in-" + std::to_string(i), "fc-1", i));
+  this->apply(batch);
+  for (int i = 0; i < 12; ++i) this->apply(Batch().put(output("in-" + std::to_string(11 - i), "fc-1", i + 1)));
+  const auto stored = this->store->call(CallId{"fc-1"}).value();
+  ASSERT_EQ(stored->outputs.size(), 12u);
+  EXPECT_EQ(stored->outputs[0].input.value, "in-11");
+  EXPECT_EQ(stored->outputs[11].sequence, 12);
+  EXPECT_TRUE(this->store->unfinishedCalls().value().empty());
+}
+
+TYPED_TEST(StoreContract, PeriodsOfLinesTakeTheStartAndLeaveTheEnd) {
+  this->apply(Batch().append({line("before", 1s - 1ns), line("at", 1s), line("after", 1s + 1ns)}));
+  LogQuery query;
+  query.since = kStart + 1s;
+  query.until = kStart + 1s + 1ns;
+  EXPECT_EQ(this->texts(query), (std::vector<std::string>{"at"}));
+}
+
+TYPED_TEST(StoreContract, LinesOfOneMomentKeepTheirOrder) {
+  this->apply(Batch().append({line("1", 0s), line("2", 0s)}).append({line("3", 0s)}));
+  EXPECT_EQ(this->texts({}), (std::vector<std::string>{"1", "2", "3"}));
+  LogQuery query;
+  query.limit = 2;
+  EXPECT_EQ(this->texts(query), (std::vector<std::string>{"2", "3"}));
+}
+
+TYPED_TEST(StoreContract, ALineMayHoldAnything) {
+  const std::string odd = "tab\t quote' \xF0\x9F\x8E\x89 100%_\n";
+  this->apply(Batch().append({line(odd, 0s)}));
+  EXPECT_EQ(this->texts({}), std::vector{odd});
+}
+
+TYPED_TEST(StoreContract, RestrictionsOfLinesAddUp) {
+  auto a = line("hit", 1s), b = line("hit", 2s), c = line("miss", 3s);
+  a.function = c.function = FunctionId{"fu-1"};
+  b.function = FunctionId{"fu-2"};
+  this->apply(Batch().append({a, b, c}));
+  LogQuery query;
+  query.app = AppId{"ap-1"};
+  query.function = FunctionId{"fu-1"};
+  query.text = "hit";
+  EXPECT_EQ(this->texts(query).size(), 1u);
+  query.since = kStart + 2s;
+  EXPECT_TRUE(this->texts(query).empty());
+}
+
+TYPED_TEST(StoreContract, SequencesAreNotGivenTwice) {
+  this->apply(Batch().append({line("a", 0s), line("b", 0s)}));
+  const auto last = this->store->logs({}).value().back().sequence;
+  ASSERT_TRUE(this->store->prune(kStart + 1h, kStart + 1h).ok());
+  this->apply(Batch().append({line("c", 0s)}));
+  EXPECT_GT(this->store->logs({}).value().back().sequence, last) << "a reader's cursor stays good";
+}
+
+TYPED_TEST(StoreContract, UsageIsFoundByKindAndFunction) {
+  UsageRecord container, run;
+  container.id = "ta-1";
+  container.function = run.function = FunctionId{"fu-1"};
+  run.id = "in-1";
+  run.kind = UsageKind::input;
+  this->apply(Batch().put(container).put(run));
+  UsageQuery query;
+  query.kind = UsageKind::input;
+  EXPECT_EQ(this->store->usage(query).value(), std::vector{run});
+  query.function = FunctionId{"fu-2"};
+  EXPECT_TRUE(this->store->usage(query).value().empty());
+}
+
+TYPED_TEST(StoreContract, ListsOfContainersAreCut) {
+  Batch batch;
+  for (int i = 0; i < 5; ++i) {
+    Instance c;
+    c.id = InstanceId{"ta-" + std::to_string(i)};
+    c.wantedAt = kStart + std::chrono::seconds(i);
+    batch.put(c);
+  }
+  this->apply(batch);
+  const auto two = this->store->instances({}, false, 2).value();
+  ASSERT_EQ(two.size(), 2u);
+  EXPECT_EQ(two[0].id.value, "ta-4");
+}
+
+// No file of this process may grow beyond `bytes` while it lives: what a full disk does.
+class FullDisk {
+ public:
+  explicit FullDisk(rlim_t bytes) {
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before_);
+    rlimit now{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &now);
+  }
+  ~FullDisk() { setrlimit(RLIMIT_FSIZE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST(SqliteStore, OnAFullDiskABatchIsRefusedAsAWholeAndTheNextOnesWork) {
+  SqliteMaker maker;
+  auto store = maker.make();
+  auto big = object("ap-2", "big");
+  big.body.assign(4 << 20, 'x');
+  {
+    FullDisk full(1 << 20);
+    const auto refused = store->apply(Batch().put(object("ap-1", "small")).put(big));
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code, Code::exhausted) << refused.error().message;
+  }
+  EXPECT_FALSE(store->get("app", "ap-1").value());
+  ASSERT_TRUE(store->apply(Batch().put(big)).ok());
+  store.reset();
+  EXPECT_TRUE(maker.make()->get("app", "ap-2").value());
 }
 
 TEST(SqliteStore, WhatWasAppliedIsThereAfterARestart) {
