@@ -454,6 +454,16 @@ TEST_F(DoorTest, AnHttp2PrefaceMayComeInTwoPieces) {
   EXPECT_TRUE(until(peer, [&] { return peer.heard.find(std::string("\0\0\0\4\1\0\0\0\0", 9)) != std::string::npos; }));
 }
 
+TEST_F(DoorTest, HalfAnHttp2HeadIsNotWaitedForForever) {
+  DoorOptions options;
+  options.headTimeout = 50ms;
+  serve(mirror, options);
+  RawPeer peer(address_);
+  peer.say(std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") + std::string("\0\0\0\4\0\0\0\0\0", 9) +
+           std::string("\0\0\1\1\0\0\0\0\1\x82", 10));  // HEADERS with ":method: GET" and no END_HEADERS
+  EXPECT_TRUE(until(peer, [&] { return peer.closed; }));
+}
+
 TEST_F(DoorTest, AnswersThatWouldSplitAHeadAreNotSent) {
   serve([](std::shared_ptr<Exchange> exchange) -> Task<void> {
     Headers headers;

@@ -101,6 +101,10 @@ class H2Server final : public H2Session {
         peer_(std::move(peer)) {}
 
   void tick(Instant now) override {
+    if (headSince_ && now - *headSince_ > serving_->options.headTimeout) {
+      failed_ = true;
+      carrier().kick();
+    }
     if (openStreams() == 0 && now - lastActivity_ > serving_->options.idleTimeout) goaway();
   }
 

@@ -113,6 +113,7 @@ struct H2Session::Callbacks {
   static int beginHeaders(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
     H2Session& me = self(user);
     if (me.side_ != Side::server || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
+    if (!me.headSince_) me.headSince_ = instantNow();
     const auto stream = me.makeStream();
     stream->id = frame->hd.stream_id;
     stream->session = &me;
@@ -329,6 +330,7 @@ void H2Session::takeField(H2Stream& stream, std::string_view name, std::string_v
 }
 
 void H2Session::headComplete(H2Stream& stream, bool end) {
+  headSince_.reset();
   const bool interim = side_ == Side::client && !stream.headDone && stream.status.starts_with('1');
   if (interim) {
     stream.headers = Headers();

@@ -112,6 +112,7 @@ class H2Session : public Protocol {
   void goaway();
 
   Instant lastActivity_ = instantNow();
+  std::optional<Instant> headSince_;  // a request's head has begun and is not complete
   bool failed_ = false;
 
  private:

@@ -204,6 +204,29 @@ TEST_F(Grpc, ACancelledCallReachesItsHandlerAndTheConnectionGoesOn) {
   EXPECT_EQ(door_->connections(), 1u);
 }
 
+TEST_F(Grpc, ACallThatNobodyReadsHoldsBackItsWriterAndNobodyElse) {
+  auto go = std::make_unique<Notifier>(io_);
+  serve([&](GrpcServerCall call) -> Task<void> {
+    return [](GrpcServerCall c, Notifier* wait) -> Task<void> {
+      if (c.path() == "/test.Echo/Later") co_await wait->wait(20s);
+      co_await echoUnary(c);
+    }(std::move(call), go.get());
+  });
+  const std::string big(8'000'000, 'b');
+  bool answered = false;
+  spawn(io_, [](GrpcChannel* channel, std::string message, bool* ended) -> Task<void> {
+    auto answer = co_await channel->unary("/test.Echo/Later", {}, message, 20s);
+    EXPECT_TRUE(answer.ok() && *answer == message);
+    *ended = true;
+  }(channel_.get(), big, &answered));
+  tell(expectUnary(channel_.get(), "meanwhile", "meanwhile"));
+  io_.run_for(50ms);
+  tell(expectUnary(channel_.get(), big, big));
+  EXPECT_FALSE(answered);
+  go->notifyAll();
+  runUntil(answered);
+}
+
 TEST_F(Grpc, ADeadlineEndsTheCallOnBothSides) {
   bool cancelled = false;
   serve([&](GrpcServerCall call) -> Task<void> {
