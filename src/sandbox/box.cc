@@ -28,8 +28,13 @@ bool underMounts(const std::string& path) {
   return false;
 }
 
+Result<void> makeOne(const std::string& path, mode_t mode) {
+  return ::mkdir(path.c_str(), mode) == 0 || errno == EEXIST ? Result<void>{} : errnoError("mkdir " + path);
+}
+
 Result<void> makeBase(const std::string& base, const Spec& spec) {
-  for (const char* directory : kDirectories) RETURN_IF_ERROR(makeDirectories(base + directory));
+  RETURN_IF_ERROR(makeOne(base, 0755));
+  for (const char* directory : kDirectories) RETURN_IF_ERROR(makeOne(base + directory, 0755));
   for (const char* file : kFiles) std::ofstream(base + file);
   for (const Bind& bind : spec.binds) {
     if (underMounts(bind.target) || bind.target.size() < 2) continue;
@@ -76,9 +81,9 @@ Result<std::unique_ptr<BoxDirectory>> BoxDirectory::make(const std::string& boxe
     std::ofstream(path + "/record") << "work " << out->work_ << "\nupper " << out->upper_ << "\n";
     RETURN_IF_ERROR(makeDirectories(out->upper_));
   }
-  for (const std::string& directory : {path + "/stage", path + "/files"}) RETURN_IF_ERROR(makeDirectories(directory));
-  if (spec.upper.empty()) RETURN_IF_ERROR(makeDirectories(out->upper_));
-  RETURN_IF_ERROR(makeDirectories(out->work_, 0700));
+  for (const std::string& directory : {path + "/stage", path + "/files"}) RETURN_IF_ERROR(makeOne(directory, 0755));
+  if (spec.upper.empty()) RETURN_IF_ERROR(makeOne(out->upper_, 0755));
+  RETURN_IF_ERROR(makeOne(out->work_, 0700));
   RETURN_IF_ERROR(makeBase(path + "/base", spec));
   return out;
 }

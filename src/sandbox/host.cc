@@ -41,7 +41,7 @@ struct Shared {
   const CgroupLayout layout;
   HostNetwork network;
   std::vector<sock_filter> filter;
-  Fd mapping;
+  Fd mapping, init;
 
   std::string boxes() const { return options.stateDirectory + "/boxes"; }
 };
@@ -173,7 +173,7 @@ Result<void> HostSandbox::makeDirectory() {
 Result<void> HostSandbox::prepareChild() {
   const std::string address = lease_ ? addressText(lease_->address()) : "";
   const std::string grid = lease_ && spec_.gridInternal ? addressText(shared_.network.gateway()) : "";
-  const Common common{shared_.options.initPath, &shared_.filter, shared_.mapping.get()};
+  const Common common{shared_.init.get(), &shared_.filter, shared_.mapping.get()};
   ASSIGN_OR_RETURN(child_, PreparedChild::make(spec_, common, *directory_, address, grid));
   child_->setTaskFiles(cgroup_.taskFds());
   output_ = child_->takeOutput();
@@ -369,6 +369,7 @@ Result<std::unique_ptr<Sandboxes>> openSandboxes(Sandboxes::Options options) {
           mapping.ok() ? "the file system of " + shared->boxes() + " cannot be mapped" : mapping.error().message);
     }
   }
+  ASSIGN_OR_RETURN(shared->init, openInit(shared->options.initPath, shared->mapping.get()));
   return std::unique_ptr<Sandboxes>(std::make_unique<HostSandboxes>(std::move(shared)));
 }
 

@@ -95,6 +95,10 @@ std::string resolverText(const std::string& hosts, const std::string& systemd) {
   return reachable || systemd.empty() ? hosts : systemd;
 }
 
+Result<Fd> openInit(const std::string& path, int mapping) {
+  return openMount(path, Depth::one, MOUNT_ATTR_RDONLY, mapping, false);
+}
+
 Result<std::unique_ptr<PreparedChild>> PreparedChild::make(const Spec& spec, const Common& common,
                                                            const BoxDirectory& box, const std::string& address,
                                                            const std::string& gridAddress) {
@@ -111,9 +115,7 @@ Result<std::unique_ptr<PreparedChild>> PreparedChild::make(const Spec& spec, con
   RETURN_IF_ERROR(out->writeFiles(spec, box, address, gridAddress));
   RETURN_IF_ERROR(out->openBinds(spec));
   RETURN_IF_ERROR(out->openStreams());
-  ASSIGN_OR_RETURN(Fd init, openMount(common.initPath, Depth::one, MOUNT_ATTR_RDONLY, common.mapping, false));
-  out->plan_.init = init.get();
-  out->fds_.push_back(std::move(init));
+  out->plan_.init = common.init;
   out->fillTexts(spec, box);
   return out;
 }

@@ -43,10 +43,13 @@ std::string resolverText(const std::string& hosts, const std::string& systemd);
 
 // What does not change from start to start.
 struct Common {
-  std::string initPath;
+  int init = -1;  // guest/init as a detached, read-only mount
   const std::vector<sock_filter>* filter = nullptr;
   int mapping = -1;  // a user namespace whose maps the layers are seen through; -1: containers have the host's ids
 };
+
+// Opens guest/init for all containers: on a mount of its own, so that none can write to it by /proc/1/exe.
+Result<Fd> openInit(const std::string& path, int mapping);
 
 // A ChildPlan and the owners of all it points to.
 class PreparedChild {
