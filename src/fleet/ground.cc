@@ -68,7 +68,7 @@ void Fleet::Impl::stopNow(Record& record, Nanos grace, const std::string& why) {
   record.giveUpAt = kill + kGiveUp;
 }
 
-void Fleet::Impl::bury(const InstanceId& id, const std::string& why, Blame blame) {
+void Fleet::Impl::bury(InstanceId id, std::string why, Blame blame) {
   const auto it = records.find(id);
   if (it == records.end()) return;
   Instance instance = it->second.instance;

@@ -74,7 +74,7 @@ struct Fleet::Impl {
   // SIGTERM now (SIGKILL after `grace`).
   void stopNow(Record& record, Nanos grace, const std::string& why);
   // It is no more. Its inputs are run again or fail.
-  void bury(const InstanceId& id, const std::string& why, Blame blame);
+  void bury(InstanceId id, std::string why, Blame blame);  // by value: both may be of what is buried
   // One more start of the function failed. After `tolerated` failures in a row what waits ends with the outcome.
   void countFailure(Record& record, const Outcome& outcome, int tolerated);
   // `function` is the definition in force from now on; containers of others go.
