@@ -149,6 +149,18 @@ Result<void> addAptFile(const std::string& directory, HostSettings& settings) {
 
 }  // namespace
 
+std::vector<std::string> readAptSources() {
+  std::vector<std::string> texts;
+  std::vector<std::string> files{"/etc/apt/sources.list"};
+  std::error_code ignored;
+  for (const auto& file : fs::directory_iterator("/etc/apt/sources.list.d", ignored)) files.push_back(file.path());
+  std::sort(files.begin(), files.end());
+  for (const std::string& file : files) {
+    if (auto text = readFile(file); text.ok()) texts.push_back(*text);
+  }
+  return texts;
+}
+
 HostTexts readHostTexts() {
   HostTexts texts;
   texts.environment = [](const std::string& name) -> std::optional<std::string> {
@@ -159,13 +171,7 @@ HostTexts readHostTexts() {
   texts.pipConfigList = outputOf({"python3", "-m", "pip", "config", "list"});
   const auto home = texts.environment("HOME");
   if (auto npmrc = readFile(home.value_or("/root") + "/.npmrc"); npmrc.ok()) texts.npmrc = *npmrc;
-  std::vector<std::string> files{"/etc/apt/sources.list"};
-  std::error_code ignored;
-  for (const auto& file : fs::directory_iterator("/etc/apt/sources.list.d", ignored)) files.push_back(file.path());
-  std::sort(files.begin(), files.end());
-  for (const std::string& file : files) {
-    if (auto text = readFile(file); text.ok()) texts.aptSources.push_back(*text);
-  }
+  texts.aptSources = readAptSources();
   for (const char* bundle : kSystemBundles) {
     if (texts.systemBundle.empty() && ::access(bundle, R_OK) == 0) texts.systemBundle = bundle;
   }

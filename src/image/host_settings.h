@@ -35,6 +35,7 @@ struct HostTexts {
   std::string systemBundle;             // path of the system's CA bundle or ""
 };
 HostTexts readHostTexts();
+std::vector<std::string> readAptSources();
 
 // `directory` gets the files to be bound.
 Result<HostSettings> hostSettings(const HostTexts& texts, const std::string& directory);

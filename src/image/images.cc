@@ -1,3 +1,4 @@
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -60,7 +61,7 @@ struct Images::Impl {
     if (!settings) {
       if (!options.inheritHostSettings) {
         settings.emplace();
-        settings->aptSources = debianMirrors(readHostTexts().aptSources);
+        settings->aptSources = debianMirrors(readAptSources());
       } else {
         ASSIGN_OR_RETURN(settings, hostSettings(readHostTexts(), options.directory + "/host"));
       }
@@ -92,7 +93,9 @@ struct Images::Impl {
       for (const char* name : {"/dev", "/proc", "/sys", "/run", "/etc", "/root"}) {
         RETURN_IF_ERROR(makeDirectories(layer + name));
       }
-      return makeDirectories(layer + "/tmp", 01777);
+      RETURN_IF_ERROR(makeDirectories(layer + "/tmp"));
+      if (::chmod((layer + "/tmp").c_str(), 01777) != 0) return errnoError("chmod " + layer + "/tmp");
+      return {};
     }));
     base.layers = {made.path};
     return base;
