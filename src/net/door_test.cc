@@ -212,8 +212,6 @@ TEST_F(DoorTest, WhatIsNoRequestIsRefusedWithAReason) {
   EXPECT_THAT(talkUntilClosed("GET /" + std::string(70'000, 'x')), StartsWith("HTTP/1.1 414 "));
   EXPECT_THAT(talkUntilClosed("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n"),
               StartsWith("HTTP/1.1 501 "));
-  EXPECT_THAT(talkUntilClosed("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
-              StartsWith("HTTP/1.1 501 "));
 }
 
 TEST_F(DoorTest, ABrokenChunkReachesTheHandlerAsAnError) {
@@ -452,6 +450,21 @@ TEST_F(DoorTest, AnHttp2PrefaceMayComeInTwoPieces) {
   peer.say(std::string("M\r\n\r\n") + std::string("\0\0\0\4\0\0\0\0\0", 9));
   // Its SETTINGS and the acknowledgement of ours.
   EXPECT_TRUE(until(peer, [&] { return peer.heard.find(std::string("\0\0\0\4\1\0\0\0\0", 9)) != std::string::npos; }));
+}
+
+TEST_F(DoorTest, AnUpgradeIsNotTakenUp) {
+  serve(mirror);
+  EXPECT_THAT(talk("GET /u HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", "GET /u|"),
+              StartsWith("HTTP/1.1 200 "));
+}
+
+TEST_F(DoorTest, AnswersWithoutContentSayNothingOfALength) {
+  serve([](std::shared_ptr<Exchange> exchange) -> Task<void> { (void)co_await exchange->answer(204, {}, ""); });
+  RawPeer peer(address_);
+  peer.say("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  EXPECT_TRUE(until(peer, [&] { return peer.closed; }));
+  EXPECT_THAT(peer.heard, Not(HasSubstr("content-length")));
+  EXPECT_THAT(peer.heard, HasSubstr("\r\n\r\nHTTP/1.1 204 No Content\r\n"));
 }
 
 TEST_F(DoorTest, HalfAnHttp2HeadIsNotWaitedForForever) {

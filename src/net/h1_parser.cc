@@ -111,7 +111,7 @@ H1Parser::Event H1Parser::readHead(std::string_view buffer) {
   scanned_ = 0;
   consumed_ = end + 4;
   head_ = RequestHead();
-  sawLength_ = sawCoding_ = expectsContinue_ = wantsTrailers_ = upgradeNamed_ = upgradeWebSocket_ = false;
+  sawLength_ = sawCoding_ = expectsContinue_ = wantsTrailers_ = false;
   chunked_ = absolute_ = closeAsked_ = false;
   hosts_ = 0;
   length_ = left_ = 0;
@@ -237,8 +237,6 @@ std::optional<H1Error> H1Parser::noteField(std::string_view name, std::string_vi
     expectsContinue_ = true;
   } else if (name == "te") {
     eachListed(value, [&](std::string_view one) { wantsTrailers_ |= equalsNoCase(one, "trailers"); });
-  } else if (name == "upgrade") {
-    eachListed(value, [&](std::string_view one) { upgradeWebSocket_ |= equalsNoCase(one, "websocket"); });
   }
   return std::nullopt;
 }
@@ -248,7 +246,6 @@ std::optional<H1Error> H1Parser::noteConnection(std::string_view value) {
   eachListed(value, [&](std::string_view one) {
     tokens &= one.empty() || isToken(one);
     if (equalsNoCase(one, "close")) closeAsked_ = true;
-    if (equalsNoCase(one, "upgrade")) upgradeNamed_ = true;
     if (equalsNoCase(one, "keep-alive") && head_.version == HttpVersion::http10) keepAlive_ = true;
   });
   if (!tokens) return H1Error{400, "Connection is not a list of names."};

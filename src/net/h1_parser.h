@@ -44,7 +44,6 @@ class H1Parser {
   bool chunked() const { return chunked_; }
   std::uint64_t contentLength() const { return length_; }
   bool wantsTrailers() const { return wantsTrailers_; }
-  bool wantsWebSocket() const { return upgradeWebSocket_ && upgradeNamed_; }
   bool betweenRequests() const { return state_ == State::head; }
 
  private:
@@ -77,8 +76,6 @@ class H1Parser {
   bool closeAsked_ = false;
   bool expectsContinue_ = false;
   bool wantsTrailers_ = false;
-  bool upgradeNamed_ = false;
-  bool upgradeWebSocket_ = false;
   bool chunked_ = false;
   std::uint64_t length_ = 0;
   std::uint64_t left_ = 0;  // of the body or of the chunk

@@ -149,7 +149,8 @@ class H1Exchange final : public ServedExchange {
   }
 
   Task<Result<void>> answer(int status, Headers headers, std::string body) override {
-    if (!headers.find("content-length")) headers.add("content-length", std::to_string(body.size()));
+    const bool sized = status != 204 && status != 304;
+    if (sized && !headers.find("content-length")) headers.add("content-length", std::to_string(body.size()));
     auto head = startAnswer(status, headers, false);
     if (!head.ok()) co_return head.error();
     if (!bodiless_) {
@@ -383,7 +384,6 @@ bool H1Server::step() {
 
 void H1Server::begin() {
   served_ = true;
-  if (parser_.wantsWebSocket()) return refuse({501, "WebSocket is not supported here."});
   RequestHead head = std::move(parser_.head());
   head.scheme = peer_.tls ? "https" : "http";
   head.peerHost = peer_.host;

@@ -42,8 +42,9 @@ class H2Exchange final : public ServedExchange {
   Task<Result<void>> finish(Headers trailers) override { co_return end(std::move(trailers)); }
 
   Task<Result<void>> answer(int status, Headers headers, std::string body) override {
-    if (!headers.find("content-length")) headers.add("content-length", std::to_string(body.size()));
-    const bool empty = body.empty() || stream_->headOnly;
+    const bool sized = status != 204 && status != 304;
+    if (sized && !headers.find("content-length")) headers.add("content-length", std::to_string(body.size()));
+    const bool empty = body.empty() || stream_->headOnly || !sized;
     if (const auto sent = sendHead(status, headers, empty); !sent.ok()) co_return sent.error();
     if (empty) co_return Result<void>();
     stream_->push(std::move(body));
