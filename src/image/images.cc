@@ -85,6 +85,10 @@ struct Images::Impl {
     return writeFileAtomic(recordPath(record.built.imageId), writeRecord(record), 0644, Durable::yes);
   }
 
+  Packages packages() {
+    return Packages(options.cacheDirectory, run, [this] { return host(); });
+  }
+
   // FROM scratch: nothing but the places where the container's own file systems go.
   Result<Base> scratch() {
     Base base;
@@ -170,7 +174,7 @@ Result<Built> Images::build(const std::string& imageId, const Recipe& recipe, co
     image.layers = over.layers;
     image.environment = over.environment;
     RETURN_IF_ERROR(impl_->probe(image));
-    return Packages(impl_->options.cacheDirectory, impl_->run, *settings).uv(version, image, log);
+    return impl_->packages().uv(version, image, log);
   };
   const BuildTools tools{impl_->layers, impl_->run, *settings, base, uv, log};
   ASSIGN_OR_RETURN(const Base built, buildRecipe(recipe, tools));
@@ -191,8 +195,7 @@ Result<Built> Images::commit(const std::string& imageId, const std::string& base
 
 Result<Images::ClientPackage> Images::clientPackage(const std::string& clientVersion, const Built& image,
                                                     bool needsFastapi, const BuildLog& log) {
-  ASSIGN_OR_RETURN(const HostSettings* settings, impl_->host());
-  return Packages(impl_->options.cacheDirectory, impl_->run, *settings).client(clientVersion, image, needsFastapi, log);
+  return impl_->packages().client(clientVersion, image, needsFastapi, log);
 }
 
 }  // namespace gridiron::image

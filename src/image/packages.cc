@@ -92,6 +92,8 @@ std::vector<std::string> namesIn(const std::string& directory) {
   return names;
 }
 
+bool isThere(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+
 bool plainVersion(const std::string& version) {
   return !version.empty() && version.find_first_not_of("0123456789abcdefghijklmnopqrstuvwxyz.+-") == std::string::npos;
 }
@@ -159,14 +161,15 @@ Result<void> Packages::fetch(const Built& image, const std::string& script, cons
   step.upper = work.path() + "/upper";
   RETURN_IF_ERROR(makeDirectories(step.upper));
   step.argv = {"/bin/sh", "-c", pipPrologue(image) + script};
-  step.environment = stepEnvironment(host_, {image.environment.begin(), image.environment.end()});
+  ASSIGN_OR_RETURN(const HostSettings* host, host_());
+  step.environment = stepEnvironment(*host, {image.environment.begin(), image.environment.end()});
   // Settings of the image's own that would lead pip elsewhere than to the target.
   std::erase_if(step.environment, [](const auto& entry) {
     return entry.first == "PYTHONDONTWRITEBYTECODE" || entry.first == "PIP_TARGET" || entry.first == "PIP_USER" ||
            entry.first == "PYTHONPATH";
   });
   step.workdir = "/";
-  step.binds = host_.binds;
+  step.binds = host->binds;
   ASSIGN_OR_RETURN(const int exitCode, run_(step, [&](std::string_view piece) {
                      log(piece);
                      output += piece;
@@ -180,8 +183,9 @@ Result<void> Packages::fetch(const Built& image, const std::string& script, cons
 
 Result<std::string> Packages::package(const std::string& version, const Built& image, const BuildLog& log) {
   const std::string target = cache_ + "/pkg/" + version + "-" + abiOf(image);
+  if (isThere(target)) return target;
   ASSIGN_OR_RETURN(const FileLock lock, FileLock::take(target + ".lock"));
-  if (::access(target.c_str(), F_OK) == 0) return target;
+  if (isThere(target)) return target;
   log(fmt::format("fetching the client {} for Python {}\n", version, image.pythonVersion));
   const std::string script = "pip_install --no-deps --target /pkg modal==" + version +
                              "\n"
@@ -200,8 +204,9 @@ Result<std::string> Packages::package(const std::string& version, const Built& i
 
 Result<std::string> Packages::dependencies(const std::string& given, const Built& image, const BuildLog& log) {
   const std::string target = cache_ + "/deps/" + abiOf(image) + "-" + sha256(given).hex().substr(0, 16);
+  if (isThere(target)) return target;
   ASSIGN_OR_RETURN(const FileLock lock, FileLock::take(target + ".lock"));
-  if (::access(target.c_str(), F_OK) == 0) return target;
+  if (isThere(target)) return target;
   log(fmt::format("fetching the client's dependencies for Python {}\n", image.pythonVersion));
   std::string list = given;
   for (int unpinned = 0;; ++unpinned) {
@@ -223,8 +228,9 @@ Result<std::string> Packages::dependencies(const std::string& given, const Built
 Result<std::string> Packages::extras(const std::string& list, const Built& image, const BuildLog& log) {
   const std::string constraints = extrasConstraints(image.pythonPackages, list);
   const std::string target = cache_ + "/extras/fastapi-" + abiOf(image) + "-" + sha256(constraints).hex().substr(0, 16);
+  if (isThere(target)) return target;
   ASSIGN_OR_RETURN(const FileLock lock, FileLock::take(target + ".lock"));
-  if (::access(target.c_str(), F_OK) == 0) return target;
+  if (isThere(target)) return target;
   log("fetching FastAPI, which this image does not have\n");
   const std::string script = "printf '%s' " + shellQuoted(constraints) +
                              " > /tmp/gridiron-constraints.txt\n"
@@ -274,8 +280,9 @@ Result<std::string> Packages::uv(const std::string& wanted, const Built& over, c
   std::string version = wanted.substr(0, wanted.find_first_not_of("0123456789."));
   while (version.ends_with('.')) version.pop_back();
   const std::string target = cache_ + "/uv/" + (version.empty() ? "newest" : version) + "-" + abiOf(over);
+  if (isThere(target)) return target;
   ASSIGN_OR_RETURN(const FileLock lock, FileLock::take(target + ".lock"));
-  if (::access(target.c_str(), F_OK) == 0) return target;
+  if (isThere(target)) return target;
   log("no registry gave the image of uv: its package is taken from the Python index\n");
   for (;;) {
     const std::string script = "pip_install --no-deps --target /gridiron-uv uv" +

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -15,8 +16,10 @@ namespace gridiron::image {
 // under the cache directory. Each is fetched once, appears by rename, and is made by one process at a time.
 class Packages {
  public:
-  Packages(std::string cacheDirectory, const StepRunner& run, const HostSettings& host)
-      : cache_(std::move(cacheDirectory)), run_(run), host_(host) {}
+  // `host` is asked only when something has to be fetched.
+  using Host = std::function<Result<const HostSettings*>()>;
+  Packages(std::string cacheDirectory, const StepRunner& run, Host host)
+      : cache_(std::move(cacheDirectory)), run_(run), host_(std::move(host)) {}
 
   Result<Images::ClientPackage> client(const std::string& version, const Built& image, bool needsFastapi,
                                        const BuildLog& log);
@@ -33,7 +36,7 @@ class Packages {
 
   std::string cache_;
   const StepRunner& run_;
-  const HostSettings& host_;
+  Host host_;
 };
 
 // The requirement list in a client package's modal/builder for a builder version and a Python: its own, or of the

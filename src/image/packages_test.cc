@@ -74,7 +74,9 @@ class PackagesTest : public testing::Test {
     }
     return 0;
   }
-  Packages packages() { return Packages(directory_, runner_, host_); }
+  Packages packages() {
+    return Packages(directory_, runner_, [this]() -> Result<const HostSettings*> { return &host_; });
+  }
 
   std::string directory_, lacking_, log_;
   int runs_ = 0;
