@@ -428,7 +428,10 @@ Calls::Calls(Store& store, const Functions& functions, const Clock& clock, Optio
     : impl_(std::make_unique<Impl>(store, functions, clock, options)) {}
 Calls::~Calls() = default;
 
-void Calls::observe(CallsObserver& observer) { impl_->observers.push_back(&observer); }
+void Calls::observe(CallsObserver& observer) {
+  auto& all = impl_->observers;
+  if (std::find(all.begin(), all.end(), &observer) == all.end()) all.push_back(&observer);
+}
 
 Result<void> Calls::load() {
   ASSIGN_OR_RETURN(auto unfinished, impl_->store.unfinishedCalls());

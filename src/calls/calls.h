@@ -116,7 +116,7 @@ class Calls {
   Calls(Store& store, const Functions& functions, const Clock& clock, Options options);
   ~Calls();
 
-  void observe(CallsObserver& observer);  // must outlive this
+  void observe(CallsObserver& observer);  // must outlive this; told once, however often it is given
   // After a restart: takes the unfinished calls from the store; what ran then is queued again. Once, before the rest.
   Result<void> load();
 

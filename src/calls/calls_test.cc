@@ -147,6 +147,12 @@ TEST_F(CallsTest, AnInputIsLeasedOnceAndItsOutcomeReachesTheCaller) {
   EXPECT_THAT(lease(w1), IsEmpty());
 }
 
+TEST_F(CallsTest, AnObserverGivenTwiceIsToldOnce) {
+  calls().observe(notes);
+  request();
+  EXPECT_THAT(notes.take(), ElementsAre("queued fu-f"));
+}
+
 TEST_F(CallsTest, TheOldestComesFirst) {
   const auto first = request(), second = request(), third = request();
   EXPECT_THAT(lease(w1), ElementsAre(first));
