@@ -60,6 +60,7 @@ struct Builds::Impl : std::enable_shared_from_this<Builds::Impl> {
   MountCache& mounts;
   Uplink& uplink;
   std::map<std::string, std::shared_ptr<Build>> running;
+  bool stopping = false;
 
   // Any thread.
   void sendLines(const std::shared_ptr<Build>& build, std::vector<std::string> texts) {
@@ -134,11 +135,15 @@ struct Builds::Impl : std::enable_shared_from_this<Builds::Impl> {
 Builds::Builds(asio::io_context& io, asio::thread_pool& pool, ImageShelf& images, MountCache& mounts, Uplink& uplink)
     : impl_(std::make_shared<Impl>(io, pool, images, mounts, uplink)) {}
 
-Builds::~Builds() {
+Builds::~Builds() { stop(); }
+
+void Builds::stop() {
+  impl_->stopping = true;
   for (const auto& [id, build] : impl_->running) build->stop.request_stop();
 }
 
 void Builds::begin(link::BuildImage order) {
+  if (impl_->stopping) return;  // control gives it to another worker, or to this one when it is back
   const auto build = std::make_shared<Build>(std::move(order));
   if (!impl_->running.emplace(build->order.image_id(), build).second) return;
   spawn(impl_->io, Impl::run(impl_, build));

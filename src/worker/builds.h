@@ -19,6 +19,9 @@ class Builds {
   Builds(asio::io_context& io, asio::thread_pool& pool, ImageShelf& images, MountCache& mounts, Uplink& uplink);
   ~Builds();  // cancels what runs
 
+  // Cancels what runs and refuses what comes.
+  void stop();
+
   // A build of an image that is being built already changes nothing; of a finished one says so at once.
   void begin(link::BuildImage order);
   void cancel(const std::string& imageId);

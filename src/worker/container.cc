@@ -121,8 +121,14 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   }
 
   Result<void> openDoor(Fd listener) {
+    // A connection of its own: one container's unread answers or many streams do not hold up another's. What must come
+    // after its output goes the way the output goes.
+    const auto own = std::make_shared<net::GrpcChannel>(setting.io, setting.controlUrl, setting.caFile);
+    const auto channelFor = [own, &shared = setting.channel](const std::string& path) -> net::GrpcChannel& {
+      return path == kPutOutputs ? shared : *own;
+    };
     const auto relay = std::make_shared<Relay>(
-        Relay{setting.io, setting.channel, setting.controlUrl, setting.caFile, setting.credentials, nullptr});
+        Relay{setting.io, channelFor, setting.controlUrl, setting.caFile, setting.credentials, nullptr});
     relay->credentials.add("x-gridiron-task", order.task_id());
     relay->before = [weak = weak_from_this()](const std::string& path) { return beforeCall(weak, path); };
     door = std::make_unique<net::Door>(

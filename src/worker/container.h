@@ -21,7 +21,7 @@ struct ContainerSetting {
   StartSetting start;
   MountCache& mounts;
   Uplink& uplink;
-  net::GrpcChannel& channel;
+  net::GrpcChannel& channel;  // that of the session
   std::string controlUrl;
   std::string caFile;
   net::Headers credentials;

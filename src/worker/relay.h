@@ -10,12 +10,12 @@
 namespace gridiron::worker {
 
 // Passes on what one container asks at its own door to control, vouching for which container it was. gRPC calls go
-// message by message over `channel`, both ways as they come, with the caller's metadata (but nothing that starts with
-// x-gridiron-), its deadline and its cancellation; the answer's trailers come back as control sent them. Other requests
-// (bytes of blobs) go over a connection of their own to control's address. Loop thread only.
+// message by message over a channel to it, both ways as they come, with the caller's metadata (but nothing that starts
+// with x-gridiron-), its deadline and its cancellation; the answer's trailers come back as control sent them. Other
+// requests (bytes of blobs) go over a connection of their own to control's address. Loop thread only.
 struct Relay {
   asio::io_context& io;
-  net::GrpcChannel& channel;
+  std::function<net::GrpcChannel&(const std::string& path)> channelFor;
   std::string controlUrl;
   std::string caFile;
   net::Headers credentials;  // the worker's and the task's; added to everything that is passed on

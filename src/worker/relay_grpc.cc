@@ -133,8 +133,8 @@ Task<void> relayGrpc(std::shared_ptr<const Relay> relay, std::shared_ptr<net::Ex
   if (relay->before) co_await relay->before(path);
   net::Headers metadata = metadataFor(in->metadata(), relay->credentials);
   const std::optional<Nanos> timeout = in->timeLeft();
-  Result<std::shared_ptr<net::GrpcClientCall>> opened =
-      co_await relay->channel.open(path, std::move(metadata), timeout);
+  net::GrpcChannel& channel = relay->channelFor(path);
+  Result<std::shared_ptr<net::GrpcClientCall>> opened = co_await channel.open(path, std::move(metadata), timeout);
   if (!opened.ok()) {
     net::GrpcStatus status(makeError(Code::unavailable, "the grid cannot be reached"));
     Result<void> answered = co_await in->finish(std::move(status));

@@ -45,13 +45,17 @@ Task<void> waitOpen(Notifier* gate, bool* open) {
   while (!*open) co_await gate->wait(1h);
 }
 
+auto over(net::GrpcChannel& channel) {
+  return [&channel](const std::string&) -> net::GrpcChannel& { return channel; };
+}
+
 // A container's door whose relay leads to control, and a client in the container.
 class RelayTest : public ::testing::Test {
  protected:
   RelayTest() : control(io), up(io, control.url) {}
 
   void SetUp() override {
-    relay = std::make_shared<Relay>(Relay{io, up, control.url, "", {}, nullptr});
+    relay = std::make_shared<Relay>(Relay{io, over(up), control.url, "", {}, nullptr});
     relay->credentials.add("x-gridiron-worker", "wk-1");
     relay->credentials.add("x-gridiron-task", "ta-1");
     own.emplace(io, net::DoorOptions{}, [relay = std::shared_ptr<const Relay>(relay)](auto exchange) {
@@ -185,7 +189,7 @@ TEST_F(RelayTest, WhatComesBeforeACallIsWaitedFor) {
 
 TEST_F(RelayTest, WithoutControlTheContainerIsToldToTryAgain) {
   net::GrpcChannel nowhere(io, "http://127.0.0.1:1");
-  const auto lost = std::make_shared<Relay>(Relay{io, nowhere, "http://127.0.0.1:1", "", {}, nullptr});
+  const auto lost = std::make_shared<Relay>(Relay{io, over(nowhere), "http://127.0.0.1:1", "", {}, nullptr});
   own.emplace(io, net::DoorOptions{}, [relay = std::shared_ptr<const Relay>(lost)](auto exchange) {
     return relayExchange(relay, std::move(exchange));
   });

@@ -177,6 +177,7 @@ Worker::Worker(asio::io_context& io, Options options, sandbox::Sandboxes& sandbo
 
 Worker::~Worker() {
   impl_->uplink.stop();
+  impl_->builds.stop();
   for (const auto& [id, container] : impl_->containers) container->stop(0ns);
   impl_->startPool.join();
   impl_->buildPool.join();
@@ -190,6 +191,7 @@ Task<void> Worker::run() {
 Task<void> Worker::stop(Nanos grace) {
   const std::shared_ptr<Impl> self = impl_;
   self->stopping = true;
+  self->builds.stop();
   for (const auto& [id, container] : self->containers) container->stop(grace);
   const auto deadline = std::chrono::steady_clock::now() + grace + 10s;
   while (!self->containers.empty()) {
