@@ -1,11 +1,10 @@
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "catalog/blob_book.h"
+#include "catalog/grid_config.h"
 #include "edge/rpc/server.h"
 #include "net/http.h"
 
@@ -16,8 +15,7 @@ namespace gridiron::edge {
 // the exchanges it serves and the server it is registered with.
 class BlobDoor {
  public:
-  // `publicUrl`: where callers that do not say how they reached us get their blobs from.
-  BlobDoor(BlobBook& blobs, const Clock& clock, std::string publicUrl);
+  BlobDoor(BlobBook& blobs, GridConfig config);
   ~BlobDoor();
 
   Task<void> serve(std::shared_ptr<net::Exchange> exchange);
@@ -26,8 +24,9 @@ class BlobDoor {
   // The URL of the bytes for this caller: on the host by which it reached us.
   std::string downloadUrl(const Caller& caller, const BlobId& blob) const;
 
- private:
   struct Impl;
+
+ private:
   std::shared_ptr<Impl> impl_;
 };
 

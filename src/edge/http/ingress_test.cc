@@ -123,6 +123,50 @@ TEST(Ingress, ALargeBodyGoesBothWaysInPieces) {
   EXPECT_EQ(reply->body().size(), 2 * large.size());
 }
 
+struct Seen {
+  bool started = false, disconnected = false;
+  std::string body;
+  std::vector<std::string> cancelled;
+};
+
+// Takes one input, reads its stream until the disconnect, and hears by the heartbeat what to cancel.
+Task<void> hearTheHangUp(std::shared_ptr<Container> container, std::shared_ptr<Seen> seen) {
+  (void)co_await container->ask<Empty>("ContainerHello", Empty());
+  auto inputs =
+      co_await container->ask<api::FunctionGetInputsResponse>("FunctionGetInputs", api::FunctionGetInputsRequest());
+  auto stream = co_await container->dataIn(inputs.inputs(0).function_call_id());
+  while (!seen->disconnected) {
+    Result<std::optional<std::string>> message = co_await stream->read();
+    if (!message.ok() || !message->has_value()) co_return;
+    api::DataChunk chunk;
+    api::Asgi event;
+    EXPECT_TRUE(chunk.ParseFromString(**message) && event.ParseFromString(chunk.data()));
+    seen->started = true;
+    seen->body += event.http_request().body();
+    seen->disconnected = event.has_http_disconnect();
+  }
+  stream->cancel();
+  auto beat =
+      co_await container->ask<api::ContainerHeartbeatResponse>("ContainerHeartbeat", api::ContainerHeartbeatRequest());
+  for (const std::string& id : beat.cancel_input_event().input_ids()) seen->cancelled.push_back(id);
+}
+
+Task<void> sendLate(std::shared_ptr<Grid::Reply> reply, std::string bytes) {
+  boost::system::error_code ignored;
+  co_await asio::async_write(*reply->socket, asio::buffer(bytes), asio::redirect_error(useTask, ignored));
+}
+
+TEST(Ingress, AnAppSeesTheBeginningOfARequestWhoseBodyIsLate) {
+  Grid grid(std::chrono::milliseconds(1));
+  auto seen = std::make_shared<Seen>();
+  grid.web("slow", [seen](Grid&, std::shared_ptr<Container> c) { return hearTheHangUp(std::move(c), seen); });
+  auto reply = grid.request("POST / HTTP/1.1\r\nHost: you--slow.localhost\r\nContent-Length: 4\r\n");
+  grid.runUntil([&] { return seen->started; }, "the app has the first, empty chunk");
+  EXPECT_EQ(seen->body, "");
+  spawn(grid.io, sendLate(reply, "late"));
+  grid.runUntil([&] { return seen->body == "late"; }, "the app has the body");
+}
+
 TEST(Ingress, AnUnknownNameIsToldHowAddressesLookAndNothingElse) {
   Grid grid;
   grid.web("secretive", serving(echo));
@@ -173,32 +217,6 @@ TEST(Ingress, AWebSocketIsRefusedAloud) {
   grid.web("echo", serving(echo));
   std::string head = "GET / HTTP/1.1\r\nHost: you--echo.localhost\r\nSec-WebSocket-Key: x\r\n";
   EXPECT_EQ(grid.answerOf(grid.request(head))->status(), 501);
-}
-
-struct Seen {
-  bool started = false, disconnected = false;
-  std::vector<std::string> cancelled;
-};
-
-// Takes one input, reads its stream until the disconnect, and hears by the heartbeat what to cancel.
-Task<void> hearTheHangUp(std::shared_ptr<Container> container, std::shared_ptr<Seen> seen) {
-  (void)co_await container->ask<Empty>("ContainerHello", Empty());
-  auto inputs =
-      co_await container->ask<api::FunctionGetInputsResponse>("FunctionGetInputs", api::FunctionGetInputsRequest());
-  auto stream = co_await container->dataIn(inputs.inputs(0).function_call_id());
-  while (!seen->disconnected) {
-    Result<std::optional<std::string>> message = co_await stream->read();
-    if (!message.ok() || !message->has_value()) co_return;
-    api::DataChunk chunk;
-    api::Asgi event;
-    EXPECT_TRUE(chunk.ParseFromString(**message) && event.ParseFromString(chunk.data()));
-    seen->started = true;
-    seen->disconnected = event.has_http_disconnect();
-  }
-  stream->cancel();
-  auto beat =
-      co_await container->ask<api::ContainerHeartbeatResponse>("ContainerHeartbeat", api::ContainerHeartbeatRequest());
-  for (const std::string& id : beat.cancel_input_event().input_ids()) seen->cancelled.push_back(id);
 }
 
 TEST(Ingress, AClientThatHangsUpCancelsItsInput) {

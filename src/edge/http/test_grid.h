@@ -97,7 +97,7 @@ class Grid : public FleetObserver {
   // What a container does after it was started, to its end.
   using Program = std::function<Task<void>(Grid&, std::shared_ptr<Container>)>;
 
-  Grid()
+  explicit Grid(Nanos firstChunkAfter = std::chrono::seconds(2))
       : store(openMemoryStore()),
         calls(*store, functions, clock),
         meter(*store, clock),
@@ -105,7 +105,7 @@ class Grid : public FleetObserver {
         wakes(io),
         hub(io, *store, calls, fleet, wakes, clock),
         rpc(io, clock, [this](const net::RequestHead& head) { return identify(head); }),
-        ingress(ingressParts()),
+        ingress(ingressParts(firstChunkAfter)),
         door(io, {}, makeRouter(routerParts())),
         port(*this) {
     calls.observe(fleet);
@@ -289,23 +289,25 @@ class Grid : public FleetObserver {
     return caller;
   }
 
-  IngressParts ingressParts() {
-    return IngressParts{io,
-                        calls,
-                        fleet,
-                        wakes,
-                        clock,
-                        "localhost",
-                        [this](const FunctionAddress& a) -> std::optional<WebTarget> {
-                          auto at = byLabel_.find(a.label);
-                          if (at == byLabel_.end() || (a.workspace != "you" && !a.workspace.empty()))
-                            return std::nullopt;
-                          return WebTarget{functions.find(at->second.id), "", at->second.web};
-                        },
-                        [](const Function&, const std::string& id, const std::string& secret) {
-                          return id == "wk-1" && secret == "ws-1";
-                        },
-                        {}};
+  IngressParts ingressParts(Nanos firstChunkAfter) {
+    IngressParts parts{io,
+                       calls,
+                       fleet,
+                       wakes,
+                       clock,
+                       "localhost",
+                       [this](const FunctionAddress& a) -> std::optional<WebTarget> {
+                         auto at = byLabel_.find(a.label);
+                         if (at == byLabel_.end() || (a.workspace != "you" && !a.workspace.empty()))
+                           return std::nullopt;
+                         return WebTarget{functions.find(at->second.id), "", at->second.web};
+                       },
+                       [](const Function&, const std::string& id, const std::string& secret) {
+                         return id == "wk-1" && secret == "ws-1";
+                       },
+                       {}};
+    parts.firstChunkAfter = firstChunkAfter;
+    return parts;
   }
 
   RouterParts routerParts() {

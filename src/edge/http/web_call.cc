@@ -36,11 +36,22 @@ Task<bool> pushChunk(std::shared_ptr<WebCall> web, std::string chunk) {
   co_return false;
 }
 
+// Whether the call has (or is about to get) its first chunk.
+struct Opening {
+  explicit Opening(asio::io_context& io) : changed(io) {}
+  void done() {
+    opened = true;
+    changed.notifyAll();
+  }
+  bool opened = false;
+  Notifier changed;
+};
+
 // The app must see the beginning of a request within seconds, however slowly its body comes.
-Task<void> openBodyInTime(std::shared_ptr<WebCall> web, std::shared_ptr<bool> opened) {
-  co_await sleepFor(web->parts.io, web->parts.firstChunkAfter);
-  if (*opened || web->ended) co_return;
-  *opened = true;
+Task<void> openInTime(std::shared_ptr<WebCall> web, std::shared_ptr<Opening> opening) {
+  (void)co_await opening->changed.wait(web->parts.firstChunkAfter);
+  if (opening->opened || web->ended) co_return;
+  opening->done();
   (void)co_await pushChunk(web, wire::requestChunk("", true));
 }
 
@@ -187,22 +198,23 @@ void acknowledgeOut(const WebCall& web, std::int64_t upTo) {
 }  // namespace
 
 Task<void> pumpBody(std::shared_ptr<WebCall> web) {
-  auto opened = std::make_shared<bool>(false);
-  spawn(web->parts.io, openBodyInTime(web, opened));
+  auto opening = std::make_shared<Opening>(web->parts.io);
   const std::optional<std::uint64_t> declared = contentLength(web->exchange->head().headers);
   std::uint64_t got = 0;
   bool more = true;
+  spawn(web->parts.io, openInTime(web, opening));
   while (more && !web->ended) {
     std::string body;
     if (!declared || got < *declared) {
       Result<std::optional<std::string>> piece = co_await web->exchange->read();
+      if (!piece.ok() || web->ended) opening->done();
       if (!piece.ok() || web->ended) co_return;  // a peer that is gone is looked after by the response
       more = piece->has_value();
       if (more) body = std::move(**piece);
     }
     got += body.size();
     if (declared && got >= *declared) more = false;
-    *opened = true;
+    if (!opening->opened) opening->done();
     const bool pushed = co_await pushChunk(web, wire::requestChunk(std::move(body), more));
     if (!pushed) co_return;
   }
