@@ -309,6 +309,7 @@ struct Child {
 void runChild(const ChildPlan& plan) {
   const Child child{plan};
   child.resetSignals();
+  ::close(plan.parentControl);
   ::umask(0);
   child.joinCgroups();
   if (plan.userNamespace) child.waitForParent();  // for the maps

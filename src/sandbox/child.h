@@ -17,7 +17,8 @@ struct Attachment {
 
 // All that the forked child needs, made before the fork: it may not allocate. Descriptors are the parent's.
 struct ChildPlan {
-  int control = -1;  // its end of the socket pair: notes out, one byte in when it may go on
+  int control = -1;        // its end of the socket pair: notes out, one byte in when it may go on
+  int parentControl = -1;  // the parent's end, closed here, so that the parent's death is seen
   int output = -1, errors = -1, input = -1;
   int init = -1;  // guest/init, on a read-only mount
   const int* taskFiles = nullptr;

@@ -186,7 +186,7 @@ Result<void> HostSandbox::prepareChild() {
   const timeval patience{60, 0};
   ::setsockopt(control_.get(), SOL_SOCKET, SO_PASSCRED, &one, sizeof one);
   ::setsockopt(control_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  child_->setControl(childControl_.get());
+  child_->setControl(childControl_.get(), control_.get());
   return {};
 }
 

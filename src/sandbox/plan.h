@@ -61,7 +61,10 @@ class PreparedChild {
   Fd takeOutput() { return std::move(outputRead_); }
   Fd takeErrors() { return std::move(errorsRead_); }
   void setTaskFiles(std::vector<int> files);
-  void setControl(int fd) { plan_.control = fd; }
+  void setControl(int fd, int parentEnd) {
+    plan_.control = fd;
+    plan_.parentControl = parentEnd;
+  }
 
  private:
   PreparedChild() = default;

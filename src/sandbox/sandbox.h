@@ -51,7 +51,8 @@ struct Exit {
   bool outOfMemory = false;  // the kernel killed something in it for memory
 };
 
-// Named, measured steps of the start ("namespaces", "rootfs", "network", "exec"), for the phases of a cold start.
+// Named, measured steps of the start ("directory", "cgroup", "layers", "namespaces", "network", "prepare", "rootfs",
+// "exec"), for the phases of a cold start. "rootfs" is the child's own work, beside "network" and "prepare".
 struct Phase {
   std::string name;
   Nanos took{};

@@ -2,7 +2,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
+#include <thread>
 
 #include "base/subprocess.h"
 #include "fixture.h"
@@ -83,6 +85,33 @@ TEST_F(Cleaning, AContainerEndsWithItsWorker) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (::kill(pid, 0) == 0 && std::chrono::steady_clock::now() < deadline) ::sched_yield();
   EXPECT_NE(::kill(pid, 0), 0);
+}
+
+TEST_F(Cleaning, StartsAndRemovalsFromManyThreadsLeaveNothing) {
+  Spec first = shell("true");
+  first.network = Network::nat;
+  run(first);
+  const auto before = traces(options_.instance, options_.stateDirectory);
+  std::vector<Spec> specs;
+  for (int i = 0; i < 24; ++i) {
+    specs.push_back(shell("exit " + std::to_string(i)));
+    specs.back().network = i % 2 == 0 ? Network::nat : Network::host;
+  }
+  std::atomic<std::size_t> next{0};
+  std::atomic<int> right{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 6; ++i) {
+    threads.emplace_back([&] {
+      for (std::size_t at; (at = next++) < specs.size();) {
+        auto started = start(specs[at]);
+        if (!started.ok()) ADD_FAILURE() << started.error().message;
+        if (started.ok() && (*started)->wait().code == static_cast<int>(at) && (*started)->remove().ok()) ++right;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(right, 24);
+  EXPECT_EQ(traces(options_.instance, options_.stateDirectory), before);
 }
 
 }  // namespace gridiron::sandbox

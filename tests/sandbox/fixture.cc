@@ -20,6 +20,12 @@ std::string readAll(Fd fd) {
   return out;
 }
 
+std::string readLine(const Fd& fd) {
+  std::string out;
+  for (char c; ::read(fd.get(), &c, 1) == 1 && c != '\n';) out += c;
+  return out;
+}
+
 std::set<std::string> traces(const std::string& instance, const std::string& stateDirectory) {
   std::set<std::string> out;
   std::error_code failed;

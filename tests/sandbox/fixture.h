@@ -12,6 +12,8 @@ namespace gridiron::sandbox {
 
 // All that the container sent to a stream until it was closed.
 std::string readAll(Fd fd);
+// Its next line, without the newline.
+std::string readLine(const Fd& fd);
 
 // How a container ended and what it said.
 struct Ran {

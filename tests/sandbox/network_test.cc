@@ -75,8 +75,7 @@ TEST_F(Networking, ContainersDoNotReachEachOther) {
   auto started = start(server);
   ASSERT_TRUE(started.ok()) << started.error().message;
   Fd out = (*started)->takeStdout();
-  std::string host;
-  for (char c; ::read(out.get(), &c, 1) == 1 && c != '\n';) host += c;
+  const std::string host = readLine(out);
   EXPECT_EQ(run(connected(knock(host, 9000))).out, "shut\n");
 }
 

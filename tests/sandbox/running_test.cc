@@ -40,8 +40,7 @@ TEST_F(Running, AnInterruptReachesPythonAsKeyboardInterrupt) {
       "import time\ntry:\n  print('ready')\n  time.sleep(60)\nexcept KeyboardInterrupt:\n  print('interrupted')"));
   ASSERT_TRUE(started.ok()) << started.error().message;
   Fd out = (*started)->takeStdout();
-  char line[6];
-  ASSERT_EQ(::read(out.get(), line, 6), 6);
+  ASSERT_EQ(readLine(out), "ready");
   ASSERT_TRUE((*started)->signal(SIGINT).ok());
   EXPECT_EQ(readAll(std::move(out)), "interrupted\n");
   EXPECT_EQ((*started)->wait().code, 0);
