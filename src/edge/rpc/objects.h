@@ -1,7 +1,6 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,12 +27,13 @@ struct ObjectParts {
   Wakes& wakes;
   const Clock& clock;
   GridConfig config;
-  std::function<void(link::BuildImage)> build;  // has an image built (WorkerLinks::build)
+  std::function<void(link::BuildImage)> build;                    // has an image built (WorkerLinks::build)
+  std::function<void(const ImageId&, const AppId&)> buildingFor;  // whose log its lines are (LogHub::buildingFor)
+  std::function<void()> flushLogs;  // what is gathered is in the store then (LogHub::flush)
 };
 
-// Image builds: what clients ask for, what workers tell. Also runs the functions that make images
-// (Image.run_function) and listens to the fleet for their end. Loop thread only.
-class ImageBuilds final : public FleetObserver {
+// Image builds: what clients ask for, what workers tell. Loop thread only.
+class ImageBuilds {
  public:
   explicit ImageBuilds(ObjectParts parts) : parts_(std::move(parts)) {}
 
@@ -43,9 +43,8 @@ class ImageBuilds final : public FleetObserver {
   Result<Image> ask(const Caller& caller, modal::client::ImageGetOrCreateRequest request);
   // A worker's word (WorkerLinks::Hooks::built): tells the end of a build.
   void built(const link::BuildEvent& event);
-  void instanceChanged(const Instance& instance) override;
   // Somebody waits for lines or the end of this image.
-  static Wake wakeOf(const ImageId& image) { return {"image " + image.str()}; }
+  static Wake wakeOf(const ImageId& image) { return Wake::logs(image); }
 
  private:
   Result<link::BuildImage> orderOf(const Image& image);
@@ -53,7 +52,6 @@ class ImageBuilds final : public FleetObserver {
   void end(const ImageId& image, const std::string& error, ImageFacts facts);
 
   ObjectParts parts_;
-  std::map<InstanceId, ImageId> builders_;
 };
 
 // Who calls: containers by `containerOf` (their worker's word), clients by their token, else anonymous.
@@ -81,5 +79,6 @@ void registerObjects(RpcServer& server, ObjectParts parts, ImageBuilds& builds);
 // Shared by the files above: the environment that a request names (containers: their own when it names none), the app
 // when it is of the caller's workspace.
 Result<Environment> environmentFor(const ObjectParts& parts, const Caller& caller, const std::string& name);
+Result<App> appFor(const ObjectParts& parts, const Caller& caller, const std::string& id);
 
 }  // namespace gridiron::edge
