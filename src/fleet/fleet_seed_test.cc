@@ -22,7 +22,7 @@ class World {
       f.id = functionId(i);
       f.app = AppId{"ap-1"};
       f.tag = "f";
-      f.timeout = 60s;
+      f.timeout = 2h;  // no time-out may hide a lost input
       f.startupTimeout = 30s;
       f.definitionId = DefinitionId{"de-0"};
       f.resources.memoryMb = 200;
@@ -140,7 +140,11 @@ class World {
   // One honest step of a container: get ready, do what it has, take more, go when told.
   void moveOn(Machine& machine, const InstanceId& id) {
     const auto instance = fleet_.find(id);
-    if (!instance || machine.told.contains(id)) return end(machine, id, {});
+    if (!machine.told.contains(id)) {
+      ASSERT_TRUE(instance && instance->state != InstanceState::gone) << id.value << " runs and nobody told it to go";
+    } else {
+      return end(machine, id, {});
+    }
     if (instance->state == InstanceState::starting) {
       fleet_.sandboxRunning(id, {});
       fleet_.containerHello(id);
