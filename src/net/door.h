@@ -35,7 +35,8 @@ class Door {
   Result<void> adopt(Fd listening);
 
   // No new connections; HTTP/2 gets GOAWAY, HTTP/1.1 "connection: close"; returns when the last exchange has ended or
-  // after `grace`, when the rest is cut.
+  // after `grace`, when the rest is cut. An HTTP/2 connection with calls in progress gets its GOAWAY when they have
+  // ended or half of `grace` has passed: the Python client drops its calls when it hears it.
   Task<void> drain(Nanos grace);
 
   std::size_t connections() const;

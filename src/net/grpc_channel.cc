@@ -1,9 +1,12 @@
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <charconv>
-#include <set>
 
 #include "net/grpc.h"
 #include "net/grpc_frames.h"
@@ -60,6 +63,17 @@ Result<Url> parseUrl(const std::string& text) {
   return url;
 }
 
+// A grid that is cut off is to be noticed within a minute or so, also by calls that only wait.
+void tune(int fd) {
+  const auto set = [fd](int level, int option, int value) { ::setsockopt(fd, level, option, &value, sizeof(value)); };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 20);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 10);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 4);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 60'000);
+}
+
 class H2Client final : public H2Session {
  public:
   H2Client(asio::io_context& io, Carrier& carrier) : H2Session(io, carrier, Side::client, limits()) {}
@@ -114,8 +128,6 @@ Code codeOfHttp(std::string_view status) {
 
 class ClientCall final : public GrpcClientCall, public std::enable_shared_from_this<ClientCall> {
  public:
-  // The wire is kept so that the connection outlives a channel that is gone while the call goes on... it does not
-  // keep it open.
   ClientCall(asio::io_context& io, std::shared_ptr<H2Stream> stream, std::string path)
       : stream_(std::move(stream)), path_(std::move(path)), timer_(io.get_executor()) {}
   ~ClientCall() override {
@@ -293,10 +305,7 @@ struct GrpcChannel::Impl : std::enable_shared_from_this<GrpcChannel::Impl> {
     timer.cancel();
     if (ec == asio::error::operation_aborted) co_return Error{Code::unavailable, "no answer within 20 s"};
     if (ec) co_return Error{Code::unavailable, ec.message()};
-    if (endpoint.protocol().family() != AF_UNIX) {
-      socket->set_option(tcp::no_delay(true), ec);
-      socket->set_option(asio::socket_base::keep_alive(true), ec);
-    }
+    if (endpoint.protocol().family() != AF_UNIX) tune(socket->native_handle());
     co_return std::move(*socket);
   }
 

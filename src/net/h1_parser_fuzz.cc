@@ -1,5 +1,6 @@
 // Any bytes: our HTTP/1 parser and Beast's agree on every request that ours takes.
-//   clang++ -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -Isrc src/net/h1_parser_fuzz.cc src/net/h1_parser.cc
+//   clang++ -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -DBOOST_ERROR_CODE_HEADER_ONLY -Isrc
+//   src/net/h1_parser_fuzz.cc src/net/h1_parser.cc
 //     src/net/http.cc src/base/result.cc -lfmt
 #include <cstdint>
 #include <cstdio>

@@ -70,6 +70,8 @@ class Exchange {
   virtual asio::io_context* loop() { return nullptr; }
 };
 
+// An exchange belongs to its handler: one that returns without an answer leaves a 500 to the client, one that returns
+// in the middle of an answer aborts it. An HTTP/1.1 client that closes its sending side is taken to have hung up.
 using HttpHandler = std::function<Task<void>(std::shared_ptr<Exchange>)>;
 
 }  // namespace gridiron::net

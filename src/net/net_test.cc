@@ -1,5 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <boost/asio/post.hpp>
 
@@ -276,6 +279,31 @@ TEST_F(Grpc, ALostConnectionIsReportedAndTheNextCallMakesAnother) {
     EXPECT_EQ(call->status().code, Code::unavailable);
     co_await expectUnary(channel, "again", "again");
   }(channel_.get(), hanging));
+}
+
+TEST_F(Grpc, CallsGoThroughAUnixSocketAndAnAdoptedOne) {
+  char folder[] = "/tmp/doorgrpcXXXXXX";
+  ASSERT_NE(::mkdtemp(folder), nullptr);
+  const std::string path = std::string(folder) + "/sock";
+  serve(echoUnary);
+  ASSERT_TRUE(door_->listen("unix:" + path).ok());
+  channel_ = std::make_unique<GrpcChannel>(io_, "unix:" + path);
+  tell(expectUnary(channel_.get(), "through a path", "through a path"));
+
+  Fd listening(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(at);
+  ASSERT_EQ(::bind(listening.get(), reinterpret_cast<sockaddr*>(&at), length), 0);
+  ASSERT_EQ(::listen(listening.get(), 16), 0);
+  ASSERT_EQ(::getsockname(listening.get(), reinterpret_cast<sockaddr*>(&at), &length), 0);
+  ASSERT_TRUE(door_->adopt(std::move(listening)).ok());
+  channel_ = std::make_unique<GrpcChannel>(io_, "http://localhost:" + std::to_string(ntohs(at.sin_port)));
+  tell(expectUnary(channel_.get(), "adopted", "adopted"));
+  door_.reset();
+  EXPECT_NE(::access(path.c_str(), F_OK), 0) << "the socket's file stays behind";
+  ::rmdir(folder);
 }
 
 TEST_F(Grpc, AnAddressWhereNobodyListensIsUnavailable) {
