@@ -1,6 +1,10 @@
 #include "store/sqlite_db.h"
 
+#include <fcntl.h>
+
 #include <utility>
+
+#include "base/fd.h"
 
 namespace gridiron {
 namespace {
@@ -75,6 +79,8 @@ std::string Statement::text(int column) const {
 }
 
 Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
+  // Its owner's only, as are the neighbours that SQLite makes after it.
+  Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   sqlite3* raw = nullptr;
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
   const int code = sqlite3_open_v2(path.c_str(), &raw, flags, nullptr);

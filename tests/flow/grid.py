@@ -57,13 +57,13 @@ class Grid:
         self.ready = ""
 
     def __enter__(self):
-        self.process = subprocess.Popen(
-            [GRIDIRON, "up", "--data", str(self.folder.data), "--listen", f"127.0.0.1:{self.port}"],
-            env=self.folder.environment, text=True, stdout=subprocess.PIPE, stderr=open(self.folder.top / "log", "w"))
-        os.set_blocking(self.process.stdout.fileno(), False)
+        with open(self.folder.top / "said", "w") as said, open(self.folder.top / "log", "w") as log:
+            self.process = subprocess.Popen(
+                [GRIDIRON, "up", "--data", str(self.folder.data), "--listen", f"127.0.0.1:{self.port}"],
+                env=self.folder.environment, stdout=said, stderr=log)
         deadline = time.monotonic() + READY_SECONDS
         while "connect a client" not in self.ready:
-            self.ready += self.process.stdout.read() or ""
+            self.ready = (self.folder.top / "said").read_text()
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.process.kill()
                 raise AssertionError("not ready: " + (self.folder.top / "log").read_text()[-2000:])
@@ -73,7 +73,6 @@ class Grid:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.end()
-        self.process.stdout.close()
 
     def end(self):
         """SIGTERM; gives (exit status, seconds it took)."""
