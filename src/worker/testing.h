@@ -16,6 +16,7 @@
 
 #include "base/digest.h"
 #include "base/id.h"
+#include "link.pb.h"
 #include "net/door.h"
 #include "net/grpc.h"
 #include "worker/worker.h"
@@ -122,7 +123,7 @@ class Puppets final : public sandbox::Sandboxes {
 };
 
 // One image, im-1, and builds that do what the test says.
-class HandyImages final : public ImageShelf {
+class HandyImages : public ImageShelf {
  public:
   std::vector<std::string> finished() const override { return {"im-1"}; }
   std::optional<image::Built> find(const std::string& id) const override {
