@@ -172,10 +172,10 @@ void Grid::Impl::openEdge() {
       .clock = clock,
       .config = config,
       .build = [this](link::BuildImage order) { links->build(std::move(order)); },
-      .buildingFor = [this](const ImageId& image, const AppId& app) { logs->buildingFor(image, app); }};
+      .buildingFor = [this](const ImageId& image, const AppId& app) { logs->buildingFor(image, app); },
+      .flushLogs = [this] { [[maybe_unused]] Result<void> flushed = logs->flush(); }};
   builds = std::make_unique<edge::ImageBuilds>(objects);
-  fleet->observe(*builds);
-  blobDoor = std::make_unique<edge::BlobDoor>(catalog->blobs(), clock, config.publicUrl);
+  blobDoor = std::make_unique<edge::BlobDoor>(catalog->blobs(), config);
   const auto containerOf = [this](const net::Headers& headers) { return links->instanceOf(headers); };
   rpc = std::make_unique<edge::RpcServer>(io, clock, edge::identifyCallers(*catalog, *fleet, containerOf));
   const edge::CallParts callParts{
@@ -189,6 +189,7 @@ void Grid::Impl::openEdge() {
                             }});
   blobDoor->registerRpcs(*rpc);
   ingress = std::make_unique<edge::Ingress>(ingressParts());
+  builds->resume();
 }
 
 Result<void> Grid::Impl::openAdmin() {
