@@ -16,6 +16,7 @@
 #include "image/layers.h"
 #include "image/packages.h"
 #include "image/records.h"
+#include "image/registry.h"
 #include "image/stack.h"
 
 namespace gridiron::image {
@@ -46,11 +47,15 @@ std::string pythonOf(const Stack& view, const std::map<std::string, std::string>
 
 struct Images::Impl {
   Impl(Options given, StepRunner runner)
-      : options(std::move(given)), run(std::move(runner)), layers(options.directory) {}
+      : options(std::move(given)),
+        run(std::move(runner)),
+        layers(options.directory),
+        registry(options.directory, options.mirrors, layers, curlFetch()) {}
 
   const Options options;
   const StepRunner run;
   Layers layers;
+  Registry registry;
   std::mutex mutex;  // of what follows
   std::optional<HostSettings> settings;
 
@@ -113,6 +118,12 @@ struct Images::Impl {
       return Base{found->key, b.layers, b.environment, b.workdir, b.entrypoint, b.command, b.shell};
     }
     if (tag == "scratch") return scratch();
+    auto pulled = registry.pull(tag, recipe.registry, log);
+    if (pulled.ok() || !bootstrappable(tag).ok()) {
+      if (pulled.ok() || pulled.error().code != Code::unavailable) return pulled;
+      return Error{Code::unavailable, pulled.error().message + "; " + bootstrappable(tag).error().message};
+    }
+    log(fmt::format("no registry gave {} ({})\n", tag, pulled.error().message));
     ASSIGN_OR_RETURN(const HostSettings* settings, host());
     return bootstrap(tag, options.cacheDirectory, *settings, log);
   }
