@@ -22,7 +22,7 @@ net::Headers pageHeaders(const std::string& type) {
   headers.add("content-type", type);
   headers.add("cache-control", "no-store");
   headers.add("x-content-type-options", "nosniff");
-  headers.add("referrer-policy", "no-referrer");
+  headers.add("referrer-policy", "same-origin");  // with no-referrer, browsers send "Origin: null"
   headers.add("content-security-policy",
               "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
               "img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'");
