@@ -10,10 +10,6 @@
 namespace gridiron::sandbox {
 namespace {
 
-// Mount points that every container has and an image may lack.
-constexpr const char* kDirectories[] = {"/proc", "/sys", "/dev", "/etc"};
-constexpr const char* kFiles[] = {"/etc/hosts", "/etc/resolv.conf", "/etc/hostname"};
-
 Result<void> removeTree(const std::string& path) {
   std::error_code failed;
   std::filesystem::remove_all(path, failed);
@@ -21,31 +17,8 @@ Result<void> removeTree(const std::string& path) {
   return {};
 }
 
-bool underMounts(const std::string& path) {
-  for (const char* top : {"/proc", "/sys", "/dev"}) {
-    if (path == top || path.starts_with(std::string(top) + "/")) return true;
-  }
-  return false;
-}
-
 Result<void> makeOne(const std::string& path, mode_t mode) {
   return ::mkdir(path.c_str(), mode) == 0 || errno == EEXIST ? Result<void>{} : errnoError("mkdir " + path);
-}
-
-Result<void> makeBase(const std::string& base, const Spec& spec) {
-  RETURN_IF_ERROR(makeOne(base, 0755));
-  for (const char* directory : kDirectories) RETURN_IF_ERROR(makeOne(base + directory, 0755));
-  for (const char* file : kFiles) std::ofstream(base + file);
-  for (const Bind& bind : spec.binds) {
-    if (underMounts(bind.target) || bind.target.size() < 2) continue;
-    const std::string target = base + bind.target;
-    const bool directory = std::filesystem::is_directory(bind.source);
-    // A bind inside another bind has its mount point there, not here.
-    const std::string made = directory ? target : target.substr(0, target.rfind('/'));
-    RETURN_IF_ERROR(makeDirectories(made));
-    if (!directory) std::ofstream(target, std::ios::app);
-  }
-  return {};
 }
 
 // Takes an empty mount point out of an upper again; one that has been filled or changed kind meanwhile stays.
@@ -61,6 +34,13 @@ void takeBack(const std::string& upper, const std::string& path) {
 }
 
 }  // namespace
+
+bool underMounts(const std::string& path) {
+  for (const char* top : {"/proc", "/sys", "/dev"}) {
+    if (path == top || path.starts_with(std::string(top) + "/")) return true;
+  }
+  return false;
+}
 
 Result<std::unique_ptr<BoxDirectory>> BoxDirectory::make(const std::string& boxes, const Spec& spec) {
   if (spec.name.empty() || spec.name.size() > 128 || spec.name.front() == '.' ||
@@ -81,10 +61,8 @@ Result<std::unique_ptr<BoxDirectory>> BoxDirectory::make(const std::string& boxe
     std::ofstream(path + "/record") << "work " << out->work_ << "\nupper " << out->upper_ << "\n";
     RETURN_IF_ERROR(makeDirectories(out->upper_));
   }
-  for (const std::string& directory : {path + "/stage", path + "/files"}) RETURN_IF_ERROR(makeOne(directory, 0755));
   if (spec.upper.empty()) RETURN_IF_ERROR(makeOne(out->upper_, 0755));
   RETURN_IF_ERROR(makeOne(out->work_, 0700));
-  RETURN_IF_ERROR(makeBase(path + "/base", spec));
   return out;
 }
 

@@ -19,6 +19,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 
@@ -31,6 +32,8 @@ constexpr const char* kMaskedFiles[] = {"/proc/kcore",      "/proc/keys",       
                                         "/proc/kmsg",       "/proc/kallsyms"};
 constexpr const char* kMaskedDirectories[] = {"/proc/acpi",     "/proc/asound",  "/proc/scsi",
                                               "/proc/pressure", "/sys/firmware", "/sys/devices/virtual/powercap"};
+
+constexpr int kMostFiles = 8;
 
 std::int64_t nanosNow() {
   timespec now{};
@@ -115,9 +118,30 @@ struct Child {
     must(::chdir(plan.stage), gridironStepStage);
     becomeRoot();
     const char* const options[] = {"mode=0700", "size=1m", nullptr};
-    const int stage = makeMount("tmpfs", options, 0, gridironStepStage);
+    constexpr unsigned kQuiet = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+    const int stage = makeMount("tmpfs", options, kQuiet, gridironStepStage);
     must(put(stage, "."), gridironStepStage);
     must(::fchdir(stage), gridironStepStage);
+  }
+
+  // The lowest layer: mount points that an image may lack, so that none need be made in the upper.
+  void makeBase() const {
+    for (const char* const* path = plan.baseDirectories; *path != nullptr; ++path) {
+      must(::mkdir(*path, 0755), gridironStepStage);
+    }
+    for (const char* const* path = plan.baseFiles; *path != nullptr; ++path) {
+      ::close(must(::open(*path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644), gridironStepStage));
+    }
+  }
+  // Each as a detached mount that outlives the stage.
+  void makeFiles(int* mounts) const {
+    for (int i = 0; i < plan.fileCount; ++i) {
+      const SmallFile& file = plan.files[i];
+      const int fd = must(::open(file.name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644), gridironStepStage);
+      must(static_cast<int>(::write(fd, file.text, file.size)), gridironStepStage);
+      ::close(fd);
+      mounts[i] = must(::open_tree(AT_FDCWD, file.name, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), gridironStepStage);
+    }
   }
 
   void mountOverlay() const {
@@ -311,13 +335,18 @@ void runChild(const ChildPlan& plan) {
   child.resetSignals();
   ::close(plan.parentControl);
   ::umask(0);
+  if (plan.fileCount > kMostFiles) ::abort();
   child.joinCgroups();
   if (plan.userNamespace) child.waitForParent();  // for the maps
   const std::int64_t started = nanosNow();
+  int files[kMostFiles];
   child.enterStage();
+  child.makeBase();
+  child.makeFiles(files);
   child.mountOverlay();
   child.pivot();
   child.makeDevices();
+  for (int i = 0; i < plan.fileCount; ++i) child.attach({files[i], plan.files[i].target, false}, gridironStepBind);
   for (int i = 0; i < plan.attachmentCount; ++i) child.attach(plan.attachments[i], gridironStepBind);
   child.mask();
   child.must(::sethostname(plan.hostname, std::strlen(plan.hostname)), gridironStepHostname);

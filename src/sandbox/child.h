@@ -2,6 +2,7 @@
 
 #include <linux/filter.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "sandbox/note.h"
@@ -15,6 +16,14 @@ struct Attachment {
   bool directory = false;
 };
 
+// A small file that lies in the container's memory and is mounted at a path.
+struct SmallFile {
+  const char* name = nullptr;  // in the stage
+  const char* target = nullptr;
+  const char* text = nullptr;
+  std::size_t size = 0;
+};
+
 // All that the forked child needs, made before the fork: it may not allocate. Descriptors are the parent's.
 struct ChildPlan {
   int control = -1;        // its end of the socket pair: notes out, one byte in when it may go on
@@ -25,11 +34,15 @@ struct ChildPlan {
   int taskFileCount = 0;
   bool userNamespace = false;
   bool ownNetwork = true;
-  const char* stage = nullptr;  // an empty directory of the host to hang the mounts on
+  const char* stage = nullptr;  // a directory of the host to hang the mounts on; what is in it is hidden, not touched
+  const char* const* baseDirectories = nullptr;  // of the lowest layer, parents first, each "b/…"; then a null
+  const char* const* baseFiles = nullptr;
+  const SmallFile* files = nullptr;
+  int fileCount = 0;
   const int* lowers = nullptr;  // detached mounts, topmost first
   int lowerCount = 0;
   int upper = -1;                        // detached mount with the upper and work directories in it
-  const char* overlayOptions = nullptr;  // paths relative to the stage: l0, l1, … and u
+  const char* overlayOptions = nullptr;  // paths relative to the stage: l0, l1, …, b and u
   int sys = -1;                          // the host's /sys as a detached mount when the network is the host's
   const Attachment* attachments = nullptr;
   int attachmentCount = 0;

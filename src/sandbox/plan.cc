@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
+#include <set>
 
 namespace gridiron::sandbox {
 namespace {
@@ -65,14 +67,6 @@ bool isDirectory(const std::string& path) {
   return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-Result<void> writeText(const std::string& path, const std::string& text) {
-  Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (!fd.valid()) return errnoError("create " + path);
-  if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-    return errnoError("write " + path);
-  return {};
-}
-
 std::string textOr(const std::string& path, const std::string& otherwise) {
   auto text = readFile(path);
   return text.ok() ? std::move(*text) : otherwise;
@@ -112,8 +106,9 @@ Result<std::unique_ptr<PreparedChild>> PreparedChild::make(const Spec& spec, con
   out->plan_.capabilities = capabilityMask();
   RETURN_IF_ERROR(out->openLayers(spec, box));
   RETURN_IF_ERROR(out->openDevices());
-  RETURN_IF_ERROR(out->writeFiles(spec, box, address, gridAddress));
+  out->addFiles(spec, address, gridAddress);
   RETURN_IF_ERROR(out->openBinds(spec));
+  out->addMountPoints();
   RETURN_IF_ERROR(out->openStreams());
   out->plan_.init = common.init;
   out->fillTexts(spec, box);
@@ -121,12 +116,10 @@ Result<std::unique_ptr<PreparedChild>> PreparedChild::make(const Spec& spec, con
 }
 
 Result<void> PreparedChild::openLayers(const Spec& spec, const BoxDirectory& box) {
-  std::vector<std::string> lowers = spec.lowers;
-  lowers.push_back(box.path() + "/base");
   std::string stack;
-  for (const std::string& lower : lowers) {
+  for (const std::string& lower : spec.lowers) {
     ASSIGN_OR_RETURN(Fd mount, openMount(lower, Depth::one, MOUNT_ATTR_RDONLY, mapping_, true));
-    stack += (stack.empty() ? "l" : ":l") + std::to_string(lowers_.size());
+    stack += "l" + std::to_string(lowers_.size()) + ":";
     lowers_.push_back(mount.get());
     fds_.push_back(std::move(mount));
   }
@@ -135,10 +128,9 @@ Result<void> PreparedChild::openLayers(const Spec& spec, const BoxDirectory& box
   plan_.upper = upper.get();
   fds_.push_back(std::move(upper));
   // A throw-away upper need not reach the disk.
-  const std::string options = "userxattr,index=off,lowerdir=" + stack + ",upperdir=u/" + nameOf(box.upper()) +
+  const std::string options = "userxattr,index=off,lowerdir=" + stack + "b,upperdir=u/" + nameOf(box.upper()) +
                               ",workdir=u/" + nameOf(box.work()) + (spec.upper.empty() ? ",volatile" : "");
-  texts_.push_back(std::make_unique<std::string>(options));
-  plan_.overlayOptions = texts_.back()->c_str();
+  plan_.overlayOptions = keep(options);
   if (spec.network == Network::host) {
     ASSIGN_OR_RETURN(Fd sys, openMount("/sys", Depth::one, MOUNT_ATTR_RDONLY, -1, false));
     plan_.sys = sys.get();
@@ -156,8 +148,7 @@ Result<void> PreparedChild::openDevices() {
   return {};
 }
 
-Result<void> PreparedChild::writeFiles(const Spec& spec, const BoxDirectory& box, const std::string& address,
-                                       const std::string& gridAddress) {
+void PreparedChild::addFiles(const Spec& spec, const std::string& address, const std::string& gridAddress) {
   const std::string hostname = spec.hostname.empty() ? spec.name : spec.hostname;
   const bool shared = spec.network == Network::host;
   const std::string resolver = textOr("/etc/resolv.conf", "");
@@ -167,12 +158,42 @@ Result<void> PreparedChild::writeFiles(const Spec& spec, const BoxDirectory& box
       {"resolv.conf", shared ? resolver : resolverText(resolver, textOr("/run/systemd/resolve/resolv.conf", ""))},
       {"hostname", hostname + "\n"}};
   for (const auto& [name, text] : files) {
-    const std::string path = box.path() + "/files/" + name;
-    RETURN_IF_ERROR(writeText(path, text));
-    ASSIGN_OR_RETURN(Fd mount, openMount(path, Depth::one, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, mapping_, true));
-    attach(std::move(mount), std::string("/etc/") + name, false);
+    files_.push_back({name, keep(std::string("/etc/") + name), keep(text), text.size()});
   }
-  return {};
+  plan_.files = files_.data();
+  plan_.fileCount = static_cast<int>(files_.size());
+}
+
+MountPoints MountPoints::of(const std::vector<Attachment>& attachments) {
+  MountPoints out;
+  std::set<std::string> known;
+  const auto addParents = [&](const std::string& path) {
+    for (std::size_t at = 1; at < path.size(); ++at) {
+      if (path[at] == '/' && known.insert(path.substr(0, at)).second) out.directories.push_back(path.substr(0, at));
+    }
+  };
+  const auto add = [&](const std::string& path, bool directory) {
+    addParents(path);
+    if (path.ends_with('/') || !known.insert(path).second) return;
+    (directory ? out.directories : out.files).push_back(path);
+  };
+  for (const char* directory : {"/proc", "/sys", "/dev"}) add(directory, true);
+  for (const char* file : {"/etc/hosts", "/etc/resolv.conf", "/etc/hostname"}) add(file, false);
+  for (const Attachment& attachment : attachments) {
+    if (!underMounts(attachment.target)) add(attachment.target, attachment.directory);
+  }
+  return out;
+}
+
+void PreparedChild::addMountPoints() {
+  const MountPoints points = MountPoints::of(attachments_);
+  baseDirectories_.push_back("b");
+  for (const std::string& path : points.directories) baseDirectories_.push_back(keep("b" + path));
+  for (const std::string& path : points.files) baseFiles_.push_back(keep("b" + path));
+  baseDirectories_.push_back(nullptr);
+  baseFiles_.push_back(nullptr);
+  plan_.baseDirectories = baseDirectories_.data();
+  plan_.baseFiles = baseFiles_.data();
 }
 
 Result<void> PreparedChild::openBinds(const Spec& spec) {
@@ -182,7 +203,9 @@ Result<void> PreparedChild::openBinds(const Spec& spec) {
     const std::uint64_t attributes = MOUNT_ATTR_NOSUID | (bind.readOnly ? MOUNT_ATTR_RDONLY : 0) |
                                      (device ? 0 : static_cast<std::uint64_t>(MOUNT_ATTR_NODEV));
     ASSIGN_OR_RETURN(Fd mount, openMount(bind.source, Depth::recursive, attributes, device ? -1 : mapping_, false));
-    attach(std::move(mount), bind.target, isDirectory(bind.source));
+    std::string target = std::filesystem::path(bind.target).lexically_normal().string();
+    if (target.ends_with('/')) target.pop_back();
+    attach(std::move(mount), target, isDirectory(bind.source));
   }
   return {};
 }
@@ -205,16 +228,16 @@ Result<void> PreparedChild::openStreams() {
 }
 
 void PreparedChild::attach(Fd mount, const std::string& target, bool directory) {
-  texts_.push_back(std::make_unique<std::string>(target));
-  attachments_.push_back({mount.get(), texts_.back()->c_str(), directory});
+  attachments_.push_back({mount.get(), keep(target), directory});
   fds_.push_back(std::move(mount));
 }
 
+const char* PreparedChild::keep(std::string text) {
+  texts_.push_back(std::make_unique<std::string>(std::move(text)));
+  return texts_.back()->c_str();
+}
+
 void PreparedChild::fillTexts(const Spec& spec, const BoxDirectory& box) {
-  const auto keep = [&](std::string text) {
-    texts_.push_back(std::make_unique<std::string>(std::move(text)));
-    return texts_.back()->c_str();
-  };
   argv_.push_back("gridiron-init");
   for (const std::string& argument : spec.argv) argv_.push_back(keep(argument));
   argv_.push_back(nullptr);
@@ -222,7 +245,7 @@ void PreparedChild::fillTexts(const Spec& spec, const BoxDirectory& box) {
   environment_.push_back(nullptr);
   plan_.argv = argv_.data();
   plan_.environment = environment_.data();
-  plan_.stage = keep(box.path() + "/stage");
+  plan_.stage = keep(box.path());
   plan_.hostname = keep((spec.hostname.empty() ? spec.name : spec.hostname).substr(0, 64));
   plan_.workdir = keep(spec.workdir.empty() ? "/" : spec.workdir);
   plan_.shmOptions = keep(spec.limits.memoryBytes > 0 ? "size=" + std::to_string(spec.limits.memoryBytes) : "size=50%");

@@ -11,9 +11,8 @@
 
 namespace gridiron::sandbox {
 
-// The directory of one container under the state directory: stage/ (an empty mount point), upper/ and work/ unless the
-// upper is the caller's, base/ (the lowest layer: mount points that images may lack, so that none is made in the
-// upper), files/ (hosts, resolv.conf, hostname) and record (what lies elsewhere). Undone by its destructor.
+// The directory of one container under the state directory: upper/ and work/ unless the upper is the caller's, and
+// record (what lies elsewhere). Undone by its destructor.
 class BoxDirectory {
  public:
   static Result<std::unique_ptr<BoxDirectory>> make(const std::string& boxes, const Spec& spec);
@@ -35,6 +34,15 @@ class BoxDirectory {
   BoxDirectory() = default;
   std::string path_, upper_, work_;
   std::vector<std::string> made_;
+};
+
+// On /proc, /sys or /dev, which are mounts of their own and reach no upper.
+bool underMounts(const std::string& path);
+
+// The mount points of the lowest layer, parents first: those that every container has and those of `binds`.
+struct MountPoints {
+  std::vector<std::string> directories, files;
+  static MountPoints of(const std::vector<Attachment>& attachments);
 };
 
 // The texts of /etc/hosts and /etc/resolv.conf in a container. Pure functions.
@@ -70,12 +78,13 @@ class PreparedChild {
   PreparedChild() = default;
   Result<void> openLayers(const Spec& spec, const BoxDirectory& box);
   Result<void> openDevices();
-  Result<void> writeFiles(const Spec& spec, const BoxDirectory& box, const std::string& address,
-                          const std::string& gridAddress);
+  void addFiles(const Spec& spec, const std::string& address, const std::string& gridAddress);
+  void addMountPoints();
   Result<void> openBinds(const Spec& spec);
   Result<void> openStreams();
   void fillTexts(const Spec& spec, const BoxDirectory& box);
   void attach(Fd mount, const std::string& target, bool directory);
+  const char* keep(std::string text);
 
   int mapping_ = -1;
   ChildPlan plan_;
@@ -83,7 +92,8 @@ class PreparedChild {
   std::vector<int> lowers_, taskFiles_;
   std::vector<std::unique_ptr<std::string>> texts_;
   std::vector<Attachment> attachments_;
-  std::vector<const char*> argv_, environment_;
+  std::vector<SmallFile> files_;
+  std::vector<const char*> argv_, environment_, baseDirectories_, baseFiles_;
   sock_fprog filter_{};
   Fd outputRead_, errorsRead_;
 };

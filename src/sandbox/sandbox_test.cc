@@ -100,6 +100,13 @@ TEST(Texts, AResolverOnTheHostsLoopbackIsReplaced) {
   EXPECT_EQ(resolverText("nameserver 127.0.0.1\n", ""), "nameserver 127.0.0.1\n");
 }
 
+TEST(MountPoints, ComeParentsFirstAndOnce) {
+  const auto points =
+      MountPoints::of({{0, "/a/b/c", true}, {0, "/a/b/file", false}, {0, "/a", true}, {0, "/dev/x", false}});
+  EXPECT_EQ(points.directories, (std::vector<std::string>{"/proc", "/sys", "/dev", "/etc", "/a", "/a/b", "/a/b/c"}));
+  EXPECT_EQ(points.files, (std::vector<std::string>{"/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/a/b/file"}));
+}
+
 TEST(Filter, IsMadeAndFits) {
   const auto filter = makeFilter();
   ASSERT_TRUE(filter.ok()) << filter.error().message;
