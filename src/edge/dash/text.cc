@@ -18,7 +18,7 @@ std::string_view trimmed(std::string_view text) {
 
 }  // namespace
 
-std::optional<std::string> percentDecode(std::string_view text) {
+std::optional<std::string> decodeFormText(std::string_view text) {
   std::string decoded;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '%') {
@@ -41,8 +41,8 @@ std::map<std::string, std::string> parseForm(std::string_view text) {
     std::string_view pair = text.substr(0, end);
     text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
     auto equals = pair.find('=');
-    auto name = percentDecode(pair.substr(0, equals));
-    auto value = equals == std::string_view::npos ? std::string{} : percentDecode(pair.substr(equals + 1));
+    auto name = decodeFormText(pair.substr(0, equals));
+    auto value = equals == std::string_view::npos ? std::string{} : decodeFormText(pair.substr(equals + 1));
     if (name && value && !name->empty()) fields[*name] = *value;
   }
   return fields;
@@ -54,7 +54,7 @@ Target parseTarget(std::string_view target) {
   // In a path a plus is a plus.
   std::string path;
   for (char c : target.substr(0, mark)) path += c == '+' ? "%2B" : std::string(1, c);
-  parsed.path = percentDecode(path).value_or("");
+  parsed.path = decodeFormText(path).value_or("");
   if (mark != std::string_view::npos) parsed.query = parseForm(target.substr(mark + 1));
   return parsed;
 }

@@ -8,7 +8,7 @@
 namespace gridiron::edge {
 
 // "%41+b" → "A b" (plus is a space). Nothing when a percent sign is not followed by two hex digits.
-std::optional<std::string> percentDecode(std::string_view text);
+std::optional<std::string> decodeFormText(std::string_view text);
 
 // "a=1&b=x%20y", as in queries and form bodies; a name given twice keeps its last value, broken pairs are left out.
 std::map<std::string, std::string> parseForm(std::string_view text);
