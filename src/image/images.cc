@@ -43,11 +43,18 @@ std::string pythonOf(const Stack& view, const std::map<std::string, std::string>
   return "";
 }
 
+// Layers are named in mounts, which are made elsewhere.
+Images::Options withAbsolutePaths(Images::Options options) {
+  options.directory = fs::absolute(options.directory).string();
+  options.cacheDirectory = fs::absolute(options.cacheDirectory).string();
+  return options;
+}
+
 }  // namespace
 
 struct Images::Impl {
   Impl(Options given, StepRunner runner)
-      : options(std::move(given)),
+      : options(withAbsolutePaths(std::move(given))),
         run(std::move(runner)),
         layers(options.directory),
         registry(options.directory, options.mirrors, layers, curlFetch()) {}
