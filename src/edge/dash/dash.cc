@@ -186,9 +186,10 @@ void Dash::signOut(Visit& visit) {
 }
 
 void Dash::tokenFlow(Visit& visit, const std::string& id) {
-  if (!visit.session) return visit.redirect("/sign-in?next=/token-flow/" + id);
+  bool plausible = std::all_of(id.begin(), id.end(), [](unsigned char c) { return std::isalnum(c) || c == '-'; });
+  if (plausible && !visit.session) return visit.redirect("/sign-in?next=/token-flow/" + id);
   Catalog& catalog = api_.parts().catalog;
-  auto flow = catalog.tokenFlow(id);
+  auto flow = plausible ? catalog.tokenFlow(id) : std::nullopt;
   if (!flow)
     return visit.tell(404, "No such request", "It was answered already, or is too old. Start `modal setup` again.");
   if (visit.head.method != "POST")

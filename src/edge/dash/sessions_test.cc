@@ -55,7 +55,7 @@ TEST_F(SessionsTest, GuessingTokensIsSlowedDown) {
   EXPECT_TRUE(sessions.mayTry());
 }
 
-TEST_F(SessionsTest, ThereIsARoomForAThousandSessions) {
+TEST_F(SessionsTest, ThereIsRoomForAThousandSessions) {
   std::string first = sessions.open(kAnn);
   clock.advance(1s);
   for (int i = 0; i < 1000; ++i) sessions.open(kAnn);
