@@ -220,13 +220,35 @@ Task<void> pumpBody(std::shared_ptr<WebCall> web) {
   }
 }
 
+namespace {
+
+// The phases of a start as callers see them: what the worker did, step by step, is their "sandbox".
+std::vector<TimedPhase> foldStart(const std::vector<StartPhase>& steps) {
+  TimedPhase sandbox{"sandbox", Nanos::zero()};
+  std::vector<TimedPhase> before, after;
+  for (const StartPhase& step : steps) {
+    if (step.name == "queue") {
+      before.push_back({step.name, step.took});
+    } else if (step.name == "interpreter" || step.name == "import") {
+      after.push_back({step.name, step.took});
+    } else {
+      sandbox.took += step.took;
+    }
+  }
+  before.push_back(std::move(sandbox));
+  before.insert(before.end(), after.begin(), after.end());
+  return before;
+}
+
+}  // namespace
+
 std::vector<TimedPhase> phasesOf(const WebCall& web) {
   std::vector<TimedPhase> phases;
   std::optional<Input> input = web.parts.calls.input(web.input);
   if (!input || input->startedAt == Time{}) return phases;
   std::optional<Instance> instance = web.parts.fleet.find(input->instance);
   if (instance && instance->readyAt > web.arrivedAt) {
-    for (const StartPhase& phase : instance->phases) phases.push_back({phase.name, phase.took});
+    phases = foldStart(instance->phases);
   } else {
     phases.push_back({"queue", input->startedAt - web.arrivedAt});
   }
