@@ -305,6 +305,7 @@ std::string methodUrl(const Function& function, const std::string& name, const W
 void writeMethodHandle(const Function& function, const std::string& name, const api::MethodDefinition& method,
                        const WebUrls& urls, api::FunctionHandleMetadata& out) {
   out.set_function_name(method.function_name());
+  out.set_use_method_name(name);  // what callers put into their inputs
   out.set_function_type(method.function_type());
   out.set_web_url(methodUrl(function, name, urls));
   out.set_app_id(function.app.str());

@@ -102,6 +102,20 @@ TEST(Functions, OptionsChangeWhatTheyNameAndInheritTheRest) {
   EXPECT_EQ(bindFunction(base, {base.id, "", "\xff\xff"}).error().code, Code::invalidArgument);
 }
 
+TEST(Functions, AMethodsCallersAreToldItsName) {
+  auto store = openMemoryStore();
+  const FakeClock clock;
+  const Environments environments(*store, clock, "acme");
+  const Apps apps(*store, environments, clock, "acme");
+  auto request = webhook();
+  auto& method = (*request.mutable_function()->mutable_method_definitions())["add"];
+  method.set_function_name("Counter.add");
+  const Function function = readFunction(std::move(request), "1.6.4")->function;
+  api::FunctionHandleMetadata handle;
+  writeHandle(function, WebUrls(apps, GridConfig{}), handle);
+  EXPECT_EQ(handle.method_handle_metadata().at("add").use_method_name(), "add");
+}
+
 TEST(Functions, ClientsAreToldAddressFormatsAndRankedFunctions) {
   auto store = openMemoryStore();
   const FakeClock clock;

@@ -44,6 +44,7 @@ Result<api::FunctionPrecreateResponse> precreate(const ObjectParts& parts, const
   for (const auto& [name, method] : request.method_definitions()) {
     api::FunctionHandleMetadata& out = (*handle.mutable_method_handle_metadata())[name];
     out.set_function_name(method.function_name());
+    out.set_use_method_name(name);
     out.set_function_type(method.function_type());
     out.set_app_id(app.id.str());
     out.set_web_url(url(method.webhook_config(), method.function_name()));
