@@ -72,4 +72,6 @@ void Wakes::instanceChanged(const Instance& instance) {
   ring(Wake::logs(instance.app));  // followers show the containers' states
 }
 
+void Wakes::appStopped(const App& app, const std::string&) { ring(Wake::logs(app.id)); }
+
 }  // namespace gridiron::edge

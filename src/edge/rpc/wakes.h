@@ -7,6 +7,7 @@
 
 #include "base/loop.h"
 #include "calls/calls.h"
+#include "catalog/apps.h"
 #include "fleet/fleet.h"
 
 namespace gridiron::edge {
@@ -24,10 +25,10 @@ struct Wake {
   static Wake logs(const ImageId& image);            // of its build
 };
 
-// Wakes the coroutines of the door when something they wait for has changed in Calls or Fleet (give it to both as
-// observer), or somebody rings. As with Notifier: look first, then wait with no co_await between, and look again after.
-// Loop thread only.
-class Wakes final : public CallsObserver, public FleetObserver {
+// Wakes the coroutines of the door when something they wait for has changed in Calls, Fleet or Apps (give it to
+// all as observer), or somebody rings. As with Notifier: look first, then wait with no co_await between, and look again
+// after. Loop thread only.
+class Wakes final : public CallsObserver, public FleetObserver, public AppsObserver {
  public:
   explicit Wakes(asio::io_context& io);
   ~Wakes() override;  // wakes everybody
@@ -41,6 +42,7 @@ class Wakes final : public CallsObserver, public FleetObserver {
   void dataReady(const CallId& call, Direction direction) override;
   void cancelWanted(const InstanceId& instance) override;
   void instanceChanged(const Instance& instance) override;
+  void appStopped(const App& app, const std::string& why) override;
 
  private:
   struct State;
