@@ -158,6 +158,7 @@ void Grid::Impl::openEdge() {
   wakes = std::make_unique<edge::Wakes>(io);
   calls->observe(*wakes);
   fleet->observe(*wakes);
+  catalog->apps().observe(*wakes);
   logs = std::make_unique<edge::LogHub>(io, *store, *calls, *fleet, *wakes, clock);
   fleet->observe(*logs);
   links = std::make_unique<edge::WorkerLinks>(
