@@ -119,6 +119,18 @@ bool sameLayout(const App& app, const Publication& publication, AppState state) 
          (publication.name.empty() || app.name == publication.name);
 }
 
+// The app's next version.
+void advance(App& app, const Publication& publication, Time now) {
+  if (!publication.name.empty()) app.name = publication.name;
+  if (!publication.tags.empty()) app.tags = publication.tags;
+  app.functions = publication.functions;
+  app.classes = publication.classes;
+  app.version += 1;
+  app.deployedAt = now;
+  app.deployedBy = publication.by;
+  app.heartbeatAt = now;
+}
+
 }  // namespace
 
 Result<Published> Apps::publish(const Publication& publication) {
@@ -159,15 +171,7 @@ Result<Published> Apps::putInForce(const App& before, Publication publication,
     }
     return Published{after, false};
   }
-  if (!publication.name.empty()) after.name = publication.name;
-  if (!publication.tags.empty()) after.tags = publication.tags;
-  after.functions = publication.functions;
-  after.classes = publication.classes;
-  after.version = before.version + 1;
-  after.deployedAt = clock_.now();
-  after.deployedBy = publication.by;
-  after.heartbeatAt = clock_.now();
-
+  advance(after, publication, clock_.now());
   AppVersion version{after.version,
                      publication.clientVersion,
                      after.deployedAt,
