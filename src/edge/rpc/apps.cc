@@ -225,7 +225,8 @@ Result<api::AppRollbackResponse> rollback(const ObjectParts& parts, const Caller
 // RPCs that change something of an app and answer nothing.
 template <class Req, class Do>
 void change(RpcServer& server, const std::string& name, const ObjectParts& parts, Do what) {
-  server.unary<Req, Empty>(name, {.once = true}, [parts, what](Context& context, Req request) -> Result<void> {
+  const bool once = name != "AppHeartbeat";  // comes often, and a second one does no harm
+  server.unary<Req, Empty>(name, {.once = once}, [parts, what](Context& context, Req request) -> Result<void> {
     ASSIGN_OR_RETURN(App app, appFor(parts, context.caller, request.app_id()));
     return what(parts.catalog.apps(), app, context.caller, request);
   });
