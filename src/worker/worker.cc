@@ -31,6 +31,10 @@ Options completed(Options options) {
     char name[256] = {};
     if (::gethostname(name, sizeof name - 1) == 0) options.host = name;
   }
+  // Layers and binds are given to the kernel by name: relative ones would hang on the working directory.
+  for (std::string* directory : {&options.dataDirectory, &options.cacheDirectory}) {
+    *directory = std::filesystem::absolute(*directory).string();
+  }
   return options;
 }
 
