@@ -8,7 +8,7 @@
 #include <fstream>
 #include <iostream>
 
-#include "base/subprocess.h"
+#include "sandbox/network.h"
 
 namespace gridiron::sandbox {
 namespace fs = std::filesystem;
@@ -35,18 +35,13 @@ std::set<std::string> traces(const std::string& instance, const std::string& sta
     }
   }
   for (const auto& link : fs::directory_iterator("/sys/class/net", failed)) {
-    if (link.path().filename().string().starts_with("gv")) out.insert(link.path());
+    const std::string name = link.path().filename().string();
+    if (name.starts_with(NetworkNames::of(instance).linkPrefix)) out.insert(link.path());
   }
   for (const auto& box : fs::directory_iterator(stateDirectory + "/boxes", failed)) out.insert(box.path());
   std::ifstream mounts("/proc/self/mounts");
   for (std::string line; std::getline(mounts, line);) {
     if (line.find(stateDirectory) != std::string::npos) out.insert(line);
-  }
-  // Network namespaces, by the processes in them: none but the host's may be left behind by a container.
-  for (const auto& process : fs::directory_iterator("/proc", failed)) {
-    const auto space = fs::read_symlink(process.path() / "ns/net", failed);
-    if (!failed && space != fs::read_symlink("/proc/self/ns/net"))
-      out.insert(process.path().string() + " " + space.string());
   }
   return out;
 }

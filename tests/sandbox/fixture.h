@@ -21,7 +21,8 @@ struct Ran {
   std::string out, err;
 };
 
-// Traces of containers on this machine: cgroups, links, mounts, rules, directories of `instance`.
+// Traces of the containers of `instance` on this machine: cgroups, links (a network namespace lives and dies with its
+// link), mounts, directories.
 std::set<std::string> traces(const std::string& instance, const std::string& stateDirectory);
 
 // Containers whose root is the host's /usr behind a lower of links: sh and python3 of the host run in them.
