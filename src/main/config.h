@@ -21,7 +21,6 @@ struct Settings {
   std::string logLevel;                // trace, debug, info, warn, error
   std::vector<std::string> mirrors;    // image registries tried before an image's own
   bool inheritHostSettings = true;     // image builds use the host's apt, pip, proxy and CA settings
-  Nanos scaledownWindow{};             // how long an idle container stays when its function does not say
   Nanos stopGrace{};                   // what running containers get between SIGTERM and SIGKILL when the grid ends
 };
 

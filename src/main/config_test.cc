@@ -51,7 +51,7 @@ TEST_F(Config, WithNothingGivenAGridForOneMachineListensOnLoopback) {
   EXPECT_EQ(settings.data, folder_ + "/.local/share/gridiron");
   EXPECT_EQ(settings.cache, folder_ + "/.cache/gridiron");
   EXPECT_EQ(settings.domain, "localhost");
-  EXPECT_EQ(settings.scaledownWindow, std::chrono::seconds(60));
+  EXPECT_EQ(settings.stopGrace, std::chrono::seconds(60));
   EXPECT_TRUE(settings.inheritHostSettings);
   EXPECT_EQ(publicUrlOf(settings), "http://localhost:8400");
 }
@@ -99,17 +99,16 @@ TEST_F(Config, AFileThatWasNamedMustExist) {
 }
 
 TEST_F(Config, TypesOfTheFileAreUnderstood) {
-  file("mirrors = [\"mirror.example\", \"other.example\"]\ninherit_host_settings = false\nscaledown_window = 5\n");
+  file("mirrors = [\"mirror.example\", \"other.example\"]\ninherit_host_settings = false\nstop_grace = 5\n");
   auto settings = read().settings;
   EXPECT_THAT(settings.mirrors, testing::ElementsAre("mirror.example", "other.example"));
   EXPECT_FALSE(settings.inheritHostSettings);
-  EXPECT_EQ(settings.scaledownWindow, std::chrono::seconds(5));
+  EXPECT_EQ(settings.stopGrace, std::chrono::seconds(5));
 }
 
 TEST_F(Config, AWrongValueIsRefusedWithItsSourceAndWhatWouldBeRight) {
-  sources_.environment["GRIDIRON_SCALEDOWN_WINDOW"] = "soon";
-  EXPECT_EQ(refusal(),
-            "GRIDIRON_SCALEDOWN_WINDOW: scaledown_window: \"soon\" is not a time such as 60, 60s, 500ms, 5m or 1h");
+  sources_.environment["GRIDIRON_STOP_GRACE"] = "soon";
+  EXPECT_EQ(refusal(), "GRIDIRON_STOP_GRACE: stop_grace: \"soon\" is not a time such as 60, 60s, 500ms, 5m or 1h");
 }
 
 TEST_F(Config, HalfOfTlsIsRefused) {
