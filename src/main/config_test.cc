@@ -51,7 +51,7 @@ TEST_F(Config, WithNothingGivenAGridForOneMachineListensOnLoopback) {
   EXPECT_EQ(settings.data, folder_ + "/.local/share/gridiron");
   EXPECT_EQ(settings.cache, folder_ + "/.cache/gridiron");
   EXPECT_EQ(settings.domain, "localhost");
-  EXPECT_EQ(settings.stopGrace, std::chrono::seconds(60));
+  EXPECT_EQ(settings.stopGrace, std::chrono::seconds(3));
   EXPECT_TRUE(settings.inheritHostSettings);
   EXPECT_EQ(publicUrlOf(settings), "http://localhost:8400");
 }
