@@ -269,6 +269,10 @@ HostNetwork::Lease::~Lease() {
   network_.taken_.erase(address_);
 }
 
+HostNetwork::~HostNetwork() {
+  if (ready_) (void)sweep().ok();
+}
+
 Result<void> HostNetwork::sweep() {
   const std::lock_guard lock(mutex_);
   ready_ = false;

@@ -42,6 +42,10 @@ class HostNetwork {
     int gridPort = 0;
   };
   explicit HostNetwork(Options options);
+  // Takes bridge and rules away again if it made them. All leases have ended.
+  ~HostNetwork();
+  HostNetwork(const HostNetwork&) = delete;
+  HostNetwork& operator=(const HostNetwork&) = delete;
 
   // A container's connection. Its end removes the link and frees the address.
   class Lease {

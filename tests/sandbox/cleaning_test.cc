@@ -29,6 +29,15 @@ TEST_F(Cleaning, RemoveLeavesNothing) {
   EXPECT_EQ(traces(options_.instance, options_.stateDirectory), before);
 }
 
+TEST_F(Cleaning, AnOrderlyEndTakesBridgeAndRulesAway) {
+  Spec spec = shell("true");
+  spec.network = Network::nat;
+  run(spec);
+  EXPECT_TRUE(std::filesystem::exists("/sys/class/net/" + options_.bridge));
+  sandboxes_.reset();
+  EXPECT_FALSE(std::filesystem::exists("/sys/class/net/" + options_.bridge));
+}
+
 TEST_F(Cleaning, ADroppedSandboxIsKilledAndRemoved) {
   const auto before = traces(options_.instance, options_.stateDirectory);
   {
