@@ -4,7 +4,9 @@ import time
 import modal
 
 app = modal.App("web")
-endpoint = getattr(modal, "fastapi_endpoint", None) or modal.web_endpoint
+# The older name, as long as a client takes it.
+old = tuple(int(part) for part in modal.__version__.split(".")[:2]) < (1, 4)
+endpoint = modal.web_endpoint if old else modal.fastapi_endpoint
 
 
 @app.function(secrets=[modal.Secret.from_name("web-secret")], scaledown_window=2)
