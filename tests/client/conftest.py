@@ -105,10 +105,14 @@ class Grid:
 
 @pytest.fixture(scope="session")
 def grid():
-    data = pathlib.Path(tempfile.mkdtemp(prefix="gridiron-client-"))
+    # GRIDIRON_TEST_DATA keeps the folder, and with it the images, from run to run (while writing tests).
+    kept = os.environ.get("GRIDIRON_TEST_DATA")
+    data = pathlib.Path(kept or tempfile.mkdtemp(prefix="gridiron-client-"))
+    data.mkdir(parents=True, exist_ok=True)
     grid = Grid(data)
     grid.start()
     grid.sign_in()
     yield grid
     grid.stop()
-    shutil.rmtree(data, ignore_errors=True)
+    if not kept:
+        shutil.rmtree(data, ignore_errors=True)

@@ -1,0 +1,8 @@
+import modal
+
+app = modal.App("syntax")
+
+
+@app.function()
+def never(:
+    pass
