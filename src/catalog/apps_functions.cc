@@ -164,7 +164,8 @@ Result<Published> Apps::putInForce(const App& before, Publication publication,
     if (current == inForce_.end() || current->second->definitionId != function->definitionId)
       changed.push_back(function);
   }
-  if (changed.empty() && sameLayout(before, publication, after.state)) {
+  // A rollback is a version of its own even when everything is already so: who asked for it sees that it was done.
+  if (rollbackOf == 0 && changed.empty() && sameLayout(before, publication, after.state)) {
     if (!publication.tags.empty() && publication.tags != before.tags) {
       after.tags = publication.tags;
       RETURN_IF_ERROR(keepApp(after));

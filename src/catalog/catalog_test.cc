@@ -304,6 +304,7 @@ TEST_F(CatalogTest, ARollbackIsANewVersionLikeTheOldOne) {
   EXPECT_EQ((*apps().lookup("main", "hello", "f"))->definition, "v1");
   EXPECT_EQ(apps().history(app.id)->front().rollbackOf, 1);
   EXPECT_EQ(apps().rollback(app.id, 17, "bob").error().code, Code::notFound);
+  EXPECT_EQ(apps().rollback(app.id, 1, "bob")->app.version, 4) << "also when everything is so already";
 }
 
 TEST_F(CatalogTest, AStoppedAppIsOverAndItsNameFree) {
