@@ -18,7 +18,9 @@ std::string describe(const ExitInfo& exit, const Instance& instance) {
   if (!exit.error.empty()) return "Container could not be started: " + exit.error;
   const char* when = instance.readyAt == Time{} ? " before it was ready" : "";
   if (exit.outOfMemory) {
-    return fmt::format("Container ran out of memory{} (it was given {} MiB)", when, instance.resources.memoryMb);
+    const Resources& had = instance.resources;
+    return fmt::format("Container ran out of memory{} (it was given {} MiB)", when,
+                       had.memoryLimitMb > 0 ? had.memoryLimitMb : had.memoryMb);
   }
   if (exit.signal != 0) return fmt::format("Container was killed by signal {}{}", exit.signal, when);
   return fmt::format("Container exited with code {}{}", exit.code, when);

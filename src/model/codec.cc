@@ -18,7 +18,7 @@ namespace {
 // The fields of each value, once for both ways. Tags are for ever; new fields get new ones.
 template <class A>
 void fields(A& a, Resources& v) {
-  a(1, v.milliCpu), a(2, v.memoryMb), a(3, v.gpuType), a(4, v.gpuCount);
+  a(1, v.milliCpu), a(2, v.memoryMb), a(3, v.gpuType), a(4, v.gpuCount), a(5, v.milliCpuLimit), a(6, v.memoryLimitMb);
 }
 template <class A>
 void fields(A& a, Scaling& v) {

@@ -12,6 +12,8 @@ struct Resources {
   std::int64_t memoryMb = 0;
   std::string gpuType;  // "H100", "A100-80GB", "ANY"; "" when gpuCount is 0
   int gpuCount = 0;
+  std::int64_t milliCpuLimit = 0;  // enforced; 0 = none
+  std::int64_t memoryLimitMb = 0;
 
   bool operator==(const Resources&) const = default;
 };

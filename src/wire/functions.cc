@@ -102,6 +102,8 @@ Resources readResources(const api::Resources& resources) {
   Resources out;
   out.milliCpu = resources.milli_cpu();
   out.memoryMb = resources.memory_mb();
+  out.milliCpuLimit = resources.milli_cpu_max();
+  out.memoryLimitMb = resources.memory_mb_max();
   const api::GPUConfig& gpu = resources.gpu_config();
   out.gpuCount = static_cast<int>(gpu.count());
   if (out.gpuCount == 0) return out;

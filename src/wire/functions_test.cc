@@ -31,6 +31,7 @@ TEST(Functions, AWebFunctionIsReadWithWhatTheGridDecidesBy) {
   auto request = webhook();
   api::Function& in = *request.mutable_function();
   in.mutable_resources()->set_milli_cpu(2000);
+  in.mutable_resources()->set_memory_mb_max(512);
   in.mutable_resources()->mutable_gpu_config()->set_count(2);
   in.mutable_resources()->mutable_gpu_config()->set_gpu_type("H100");
   in.mutable_autoscaler_settings()->set_max_containers(3);
@@ -45,7 +46,7 @@ TEST(Functions, AWebFunctionIsReadWithWhatTheGridDecidesBy) {
   EXPECT_EQ(read->wish.requested, "sum");
   EXPECT_TRUE(out.needsFastapi);
   EXPECT_EQ(out.timeout, std::chrono::seconds(120));
-  EXPECT_EQ(out.resources, (Resources{2000, 0, "H100", 2}));
+  EXPECT_EQ(out.resources, (Resources{2000, 0, "H100", 2, 0, 512}));
   EXPECT_EQ(out.scaling.maxContainers, 3) << "the settings win over the older field";
   EXPECT_EQ(out.scaling.scaledownWindow, std::chrono::seconds(20));
 }

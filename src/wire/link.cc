@@ -46,6 +46,8 @@ link::StartInstance toLink(const StartOrder& order) {
   message.set_workdir(order.workdir);
   message.set_milli_cpu(order.resources.milliCpu);
   message.set_memory_mb(order.resources.memoryMb);
+  message.set_milli_cpu_limit(order.resources.milliCpuLimit);
+  message.set_memory_limit_mb(order.resources.memoryLimitMb);
   for (const std::string& argument : order.argv) message.add_argv(argument);
   message.set_commit_as_image_id(order.commitAsImage.value);
   message.set_grace_ms(std::chrono::duration_cast<std::chrono::milliseconds>(order.grace).count());

@@ -18,6 +18,7 @@ TEST(Link, AnOrderArrivesWhole) {
   order.secrets = {{"TOKEN", "t0ps3cret"}};
   order.mounts = {{MountId{"mo-1"}, {{"/root/app.py", "ab", 0644, 7}}}};
   order.resources.milliCpu = 500;
+  order.resources.memoryLimitMb = 256;
   order.grace = 1500ms;
 
   const link::StartInstance message = toLink(order);
@@ -32,6 +33,7 @@ TEST(Link, AnOrderArrivesWhole) {
   EXPECT_EQ(message.mounts(0).files(0).size(), 7u);
   EXPECT_EQ(message.milli_cpu(), 500);
   EXPECT_EQ(message.milli_cpu_limit(), 0);  // a request is no limit
+  EXPECT_EQ(message.memory_limit_mb(), 256);
   EXPECT_EQ(message.grace_ms(), 1500);
 }
 
