@@ -129,6 +129,7 @@ void Fleet::startupFailed(const InstanceId& id, const Outcome& outcome) {
   }
   record->instance.why = outcome.exception;
   impl_->countFailure(*record, outcome, 0);
+  if (record->once) return impl_->stopNow(*record, Nanos{0}, outcome.exception);  // an end in good order is a success
   // It ends by itself, in good order.
   if (record->instance.state == InstanceState::starting) impl_->become(*record, InstanceState::draining);
   record->byUs = false;
@@ -139,6 +140,7 @@ void Fleet::startupFailed(const InstanceId& id, const Outcome& outcome) {
 
 bool Fleet::killSwitch(const InstanceId& id) const {
   const auto* record = impl_->find(id);
+  if (record && record->once && record->failed) return false;  // it is being killed
   if (!record || record->instance.state == InstanceState::draining) return true;
   return record->once && record->everRan && impl_->calls.heldBy(id) == 0;
 }
@@ -165,6 +167,10 @@ void Fleet::inputEnded(const Input& input, const Outcome& outcome, bool) {
   if (input.startedAt == Time{}) return;
   auto* record = impl_->find(input.instance);
   if (record) record->idleSince = impl_->clock.now();
+  if (record && record->once && outcome.status != OutcomeStatus::success) {
+    record->failed = true;
+    impl_->stopNow(*record, Nanos{0}, outcome.exception);  // it must not end as if all were well
+  }
   UsageRecord usage;
   usage.id = input.attempt == 0 ? input.id.value : fmt::format("{}/{}", input.id.value, input.attempt);
   usage.kind = UsageKind::input;

@@ -73,7 +73,8 @@ void Fleet::Impl::bury(InstanceId id, std::string why, Blame blame) {
   if (it == records.end()) return;
   Instance instance = it->second.instance;
   const bool once = it->second.once;
-  if (it->second.failed && instance.exitCode == 0) instance.exitCode = 1;  // the client ends in good order
+  const bool unfinished = once && (!it->second.everRan || calls.heldBy(id) > 0);
+  if ((it->second.failed || unfinished) && instance.exitCode == 0) instance.exitCode = 1;  // it ended in good order
   records.erase(it);
   instance.state = InstanceState::gone;
   instance.goneAt = clock.now();

@@ -174,8 +174,11 @@ void Grid::Impl::openEdge() {
       .config = config,
       .build = [this](link::BuildImage order) { links->build(std::move(order)); },
       .buildingFor = [this](const ImageId& image, const AppId& app) { logs->buildingFor(image, app); },
-      .flushLogs = [this] { [[maybe_unused]] Result<void> flushed = logs->flush(); }};
+      .flushLogs = [this] { [[maybe_unused]] Result<void> flushed = logs->flush(); },
+      .calls = calls.get(),
+      .buildingIn = [this](const InstanceId& instance, const ImageId& image) { logs->buildingIn(instance, image); }};
   builds = std::make_unique<edge::ImageBuilds>(objects);
+  fleet->observe(*builds);
   blobDoor = std::make_unique<edge::BlobDoor>(catalog->blobs(), config);
   const auto containerOf = [this](const net::Headers& headers) { return links->instanceOf(headers); };
   rpc = std::make_unique<edge::RpcServer>(io, clock, edge::identifyCallers(*catalog, *fleet, containerOf));

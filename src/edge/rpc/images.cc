@@ -5,6 +5,7 @@
 #include "calls/calls.h"
 #include "edge/rpc/objects.h"
 #include "modal_proto/api.pb.h"
+#include "wire/calls.h"
 #include "wire/link.h"
 #include "wire/logs.h"
 
@@ -43,13 +44,25 @@ std::string contentOf(api::Image recipe, const std::string& builderVersion) {
   return builderVersion + '\n' + wire::deterministicBytes(recipe);
 }
 
+// Image.run_function: one base, and a function that was created to run on it.
+Result<void> checkBuilder(Catalog& catalog, const api::ImageGetOrCreateRequest& request) {
+  const auto builder = catalog.apps().newest(FunctionId{request.build_function_id()});
+  if (!builder || builder->app.str() != request.app_id())
+    return makeError(Code::notFound, "Function '{}', which makes the image, not found", request.build_function_id());
+  if (!builder->isBuilder) return makeError(Code::invalidArgument, "function '{}' does not make images", builder->tag);
+  if (request.image().base_images_size() != 1 || !request.image().dockerfile_commands().empty())
+    return Error{Code::invalidArgument, "an image that a function makes has one base and no Dockerfile commands"};
+  return {};
+}
+
 Result<void> checkRecipe(Catalog& catalog, const api::ImageGetOrCreateRequest& request) {
   const api::Image& recipe = request.image();
-  if (!request.build_function_id().empty() || recipe.has_build_function())
-    return Error{Code::unimplemented, "Image.run_function is not in this version of Gridiron"};
   if (recipe.volume_mounts_size() > 0)
     return Error{Code::unimplemented, "volumes in image builds are not in this version of Gridiron"};
-  if (recipe.dockerfile_commands().empty()) return Error{Code::invalidArgument, "the image has no Dockerfile commands"};
+  if (recipe.has_build_function()) {
+    RETURN_IF_ERROR(checkBuilder(catalog, request));
+  } else if (recipe.dockerfile_commands().empty())
+    return Error{Code::invalidArgument, "the image has no Dockerfile commands"};
   for (const api::BaseImage& base : recipe.base_images()) {
     ASSIGN_OR_RETURN(Image image, catalog.images().get(ImageId{base.image_id()}));
     if (image.state != ImageState::ready)
@@ -132,10 +145,55 @@ Result<link::BuildImage> ImageBuilds::orderOf(const Image& image) {
 }
 
 Result<void> ImageBuilds::begin(const Image& image) {
+  if (!image.builder.empty()) return runBuilder(image);
   ASSIGN_OR_RETURN(link::BuildImage order, orderOf(image));
   if (parts_.buildingFor) parts_.buildingFor(image.id, image.app);
   parts_.build(std::move(order));
   return {};
+}
+
+// The builder's one input goes to the one container that is started for it.
+Result<void> ImageBuilds::runBuilder(const Image& image) {
+  if (!parts_.calls) return Error{Code::unimplemented, "images cannot be made by functions here"};
+  const auto builder = parts_.catalog.apps().newest(image.builder);
+  if (!builder) {
+    Outcome lost;
+    lost.status = OutcomeStatus::terminated;
+    lost.exception = "the grid was restarted while the function that makes the image was to run: build it again";
+    parts_.calls->failWaiting(image.builder, lost);
+    return Error{Code::aborted, lost.exception};
+  }
+  api::Image recipe;
+  if (!recipe.ParseFromString(image.recipe))
+    return makeError(Code::dataLoss, "the recipe of image {} in the store is damaged", image.id.str());
+  std::vector<NewInput> inputs(1);
+  ASSIGN_OR_RETURN(inputs.front().args,
+                   wire::readPayload(std::move(*recipe.mutable_build_function()->mutable_input())));
+  CallOptions options;
+  options.function = image.builder;
+  ASSIGN_OR_RETURN(CallId call, parts_.calls->open(options));
+  RETURN_IF_ERROR(parts_.calls->put(call, std::move(inputs)));
+  Function once = *builder;
+  once.image = image.base;
+  once.commitAsImage = image.id;
+  ASSIGN_OR_RETURN(InstanceId instance, parts_.fleet.runOnce(once));
+  runs_[instance] = {image.id, std::nullopt};
+  if (parts_.buildingFor) parts_.buildingFor(image.id, image.app);
+  if (parts_.buildingIn) parts_.buildingIn(instance, image.id);
+  return {};
+}
+
+void ImageBuilds::instanceChanged(const Instance& instance) {
+  const auto found = runs_.find(instance.id);
+  if (found == runs_.end() || instance.state != InstanceState::gone) return;
+  const Run run = std::move(found->second);
+  runs_.erase(found);
+  // A worker commits what ended well; whether the function did its work is the fleet's to say.
+  std::string error = run.committed ? run.committed->error() : instance.why;
+  if (instance.exitCode != 0) error = instance.why;
+  if (error.empty() && (instance.exitCode != 0 || !run.committed)) error = "the function that makes the image was lost";
+  end(run.image, error, error.empty() ? wire::readFacts(run.committed->facts()) : ImageFacts{});
+  if (parts_.buildingIn) parts_.buildingIn(instance.id, {});
 }
 
 void ImageBuilds::resume() {
@@ -155,6 +213,10 @@ Result<Image> ImageBuilds::ask(const Caller& caller, api::ImageGetOrCreateReques
   ask.content = contentOf(request.image(), ask.image.builderVersion);
   ask.image.recipe = wire::deterministicBytes(request.image());
   ask.image.app = {request.app_id()};
+  if (request.image().has_build_function()) {
+    ask.image.builder = {request.build_function_id()};
+    ask.image.base = {request.image().base_images(0).image_id()};
+  }
   ask.force = request.force_build() || request.ignore_cache();
   ASSIGN_OR_RETURN(ImageBook::Answer answer, parts_.catalog.images().ask(std::move(ask)));
   if (!answer.build) return answer.image;
@@ -164,6 +226,11 @@ Result<Image> ImageBuilds::ask(const Caller& caller, api::ImageGetOrCreateReques
 
 void ImageBuilds::built(const link::BuildEvent& event) {
   if (!event.finished()) return;
+  for (auto& [instance, run] : runs_) {
+    if (run.image.str() != event.image_id()) continue;
+    run.committed = event;  // the end comes with the container's
+    return;
+  }
   end(ImageId{event.image_id()}, event.error(), event.error().empty() ? wire::readFacts(event.facts()) : ImageFacts{});
 }
 
@@ -240,7 +307,7 @@ Task<net::GrpcStatus> join(ObjectParts parts, Context& context, api::ImageJoinSt
 void registerImages(RpcServer& server, ObjectParts parts, ImageBuilds& builds) {
   server.unary<api::ImageGetOrCreateRequest, api::ImageGetOrCreateResponse>(
       "ImageGetOrCreate",
-      {.once = true, .works = Works::partly, .note = "no run_function, add_python, volumes or GPUs while building"},
+      {.once = true, .works = Works::partly, .note = "no add_python, volumes or GPUs while building"},
       [&builds](Context& context, api::ImageGetOrCreateRequest request) -> Result<api::ImageGetOrCreateResponse> {
         ASSIGN_OR_RETURN(Image image, builds.ask(context.caller, std::move(request)));
         api::ImageGetOrCreateResponse response;

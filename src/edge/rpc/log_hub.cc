@@ -20,12 +20,14 @@ struct LogHub::State {
   const Clock& clock;
   std::vector<LogEntry> pending;
   std::unordered_map<ImageId, AppId> builds;
+  std::unordered_map<InstanceId, ImageId> builders;
   bool flushing = false;  // a flush is on its way
   bool closed = false;
 
   void complete(LogEntry& entry) const {
     entry.text = wire::toValidUtf8(entry.text);
     if (entry.at == Time{}) entry.at = clock.now();
+    if (const auto builder = builders.find(entry.instance); builder != builders.end()) entry.image = builder->second;
     auto build = builds.find(entry.image);
     if (build != builds.end() && entry.app.empty()) entry.app = build->second;
     if (entry.instance.empty()) return;
@@ -71,7 +73,7 @@ Task<void> flushSoon(std::shared_ptr<State> state) {
 
 LogHub::LogHub(asio::io_context& io, Store& store, const Calls& calls, const Fleet& fleet, Wakes& wakes,
                const Clock& clock)
-    : state_(std::make_shared<State>(State{io, store, calls, fleet, wakes, clock, {}, {}, false, false})) {}
+    : state_(std::make_shared<State>(State{io, store, calls, fleet, wakes, clock, {}, {}, {}, false, false})) {}
 
 LogHub::~LogHub() {
   (void)state_->flush();
@@ -105,6 +107,14 @@ void LogHub::append(const link::LogLines& lines) {
 }
 
 void LogHub::buildingFor(const ImageId& image, const AppId& app) { state_->builds[image] = app; }
+
+void LogHub::buildingIn(const InstanceId& instance, const ImageId& image) {
+  if (image.empty()) {
+    state_->builders.erase(instance);
+  } else {
+    state_->builders[instance] = image;
+  }
+}
 
 Result<void> LogHub::flush() { return state_->flush(); }
 

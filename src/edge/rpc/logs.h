@@ -34,6 +34,8 @@ class LogHub final : public FleetObserver {
   void append(const link::LogLines& lines);
   // The build of `image` is (also) wanted by `app`: what it prints from now on appears in that app's logs.
   void buildingFor(const ImageId& image, const AppId& app);
+  // What the container prints belongs to the build of `image`; "" = no longer.
+  void buildingIn(const InstanceId& instance, const ImageId& image);
   // Writes what was gathered, now. On failure (disk full) it is kept, up to 64 Ki entries, and tried again with the
   // next.
   Result<void> flush();

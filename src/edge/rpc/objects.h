@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,10 +31,14 @@ struct ObjectParts {
   std::function<void(link::BuildImage)> build;                    // has an image built (WorkerLinks::build)
   std::function<void(const ImageId&, const AppId&)> buildingFor;  // whose log its lines are (LogHub::buildingFor)
   std::function<void()> flushLogs;  // what is gathered is in the store then (LogHub::flush)
+  Calls* calls = nullptr;           // for the inputs of functions that make images; without it there are none
+  // What the container prints is the image's build (LogHub::buildingIn).
+  std::function<void(const InstanceId&, const ImageId&)> buildingIn = {};
 };
 
-// Image builds: what clients ask for, what workers tell. Loop thread only.
-class ImageBuilds {
+// Image builds: what clients ask for, what workers tell. Give it to the fleet as observer: an image that a function
+// makes (Image.run_function) is finished when that function's container has gone. Loop thread only.
+class ImageBuilds final : public FleetObserver {
  public:
   explicit ImageBuilds(ObjectParts parts) : parts_(std::move(parts)) {}
 
@@ -43,15 +48,23 @@ class ImageBuilds {
   Result<Image> ask(const Caller& caller, modal::client::ImageGetOrCreateRequest request);
   // A worker's word (WorkerLinks::Hooks::built): tells the end of a build.
   void built(const link::BuildEvent& event);
+  void instanceChanged(const Instance& instance) override;
   // Somebody waits for lines or the end of this image.
   static Wake wakeOf(const ImageId& image) { return Wake::logs(image); }
 
  private:
   Result<link::BuildImage> orderOf(const Image& image);
   Result<void> begin(const Image& image);
+  Result<void> runBuilder(const Image& image);
   void end(const ImageId& image, const std::string& error, ImageFacts facts);
 
+  struct Run {
+    ImageId image;
+    std::optional<link::BuildEvent> committed;  // the worker's word on what the container left
+  };
+
   ObjectParts parts_;
+  std::map<InstanceId, Run> runs_;
 };
 
 // Who calls: containers by `containerOf` (their worker's word), clients by their token, else anonymous.
