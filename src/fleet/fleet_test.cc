@@ -539,6 +539,38 @@ TEST_F(FleetTest, ABuilderThatCannotStartFailsItsInputAndTheBuild) {
   EXPECT_EQ(fleet.find(ta)->why, "ModuleNotFoundError('bs4')");
 }
 
+TEST_F(FleetTest, ABuilderWhoseFunctionFailsIsKilledBeforeItCanEndWell) {
+  Function& builder = function("fu-build");
+  builder.isBuilder = true;
+  functions.put(builder);
+  const auto ta = fleet.runOnce(builder).value();
+  settleDown();
+  const auto call = request(FunctionId{"fu-build"});
+  makeReady(ta);
+  const auto input = lease(ta, FunctionId{"fu-build"})[0].input.id;
+  Outcome failed;
+  failed.status = OutcomeStatus::failure;
+  failed.exception = "ValueError('no')";
+  ASSERT_TRUE(calls.settle(ta, input, failed).ok());
+  EXPECT_FALSE(fleet.killSwitch(ta)) << "it would end with 0, and be committed";
+  exit(ta, {.code = 137, .signal = 9, .outOfMemory = false, .error = {}});
+  EXPECT_EQ(fleet.find(ta)->exitCode, 137);
+  EXPECT_EQ(fleet.find(ta)->why, "ValueError('no')");
+}
+
+TEST_F(FleetTest, ABuilderThatEndsWithoutHavingRunFailsTheBuild) {
+  Function& builder = function("fu-build");
+  builder.isBuilder = true;
+  functions.put(builder);
+  const auto ta = fleet.runOnce(builder).value();
+  settleDown();
+  const auto call = request(FunctionId{"fu-build"});
+  makeReady(ta);
+  lease(ta, FunctionId{"fu-build"});
+  exit(ta);
+  EXPECT_EQ(fleet.find(ta)->exitCode, 1);
+}
+
 TEST_F(FleetTest, ABuilderThatIsLostFailsTheBuild) {
   Function& builder = function("fu-build");
   builder.isBuilder = true;
