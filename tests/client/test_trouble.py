@@ -24,10 +24,6 @@ def head(label: str, length: int) -> bytes:
             f"content-length: {length}\r\n\r\n").encode()
 
 
-def logs_of(grid, container: str) -> str:
-    return grid.modal("container", "logs", container, timeout=60)
-
-
 def test_what_runs_too_long_is_a_504_and_the_next_request_is_answered(rough):
     status, _, body = rough.post("rough-slow", {"seconds": 60}, timeout=60)
     assert status == 504 and b"timeout of 2s" in body, (status, body)
@@ -70,14 +66,6 @@ def test_a_client_that_hangs_up_mid_body_leaves_nothing_running(rough):
     status, _, body = rough.post("rough-patient", {"a": 1}, timeout=30)
     assert (status, json.loads(body)) == (200, {"bytes": 8})
     assert time.monotonic() - started < 20
-
-
-def test_a_client_that_hangs_up_while_it_waits_frees_the_container(rough):
-    rough.post("rough-waits", {})
-    body = json.dumps({"seconds": 0}).encode()
-    half_a_request(rough, head("rough-waits", len(body)) + body).close()
-    status, _, _ = rough.post("rough-waits", {}, timeout=30)
-    assert status == 200
 
 
 def test_300_clients_that_send_half_a_request_stop_nobody(rough):
