@@ -111,7 +111,7 @@ class Browser:
             sent["cookie"] = self.cookie
         request = urllib.request.Request(self.base + path, data=data, headers=sent, method=method)
         try:
-            answer = self.opener.open(request, timeout=20)
+            answer = self.opener.open(request, timeout=60)
         except urllib.error.HTTPError as refused:
             answer = refused
         with answer:

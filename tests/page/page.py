@@ -64,7 +64,7 @@ class Page(unittest.TestCase):
         return self.one("body").text
 
     def until(self, look, what):
-        WebDriverWait(self.browser, 15, poll_frequency=0.05).until(lambda _: look(), f"not so: {what}")
+        WebDriverWait(self.browser, 60, poll_frequency=0.05).until(lambda _: look(), f"not so: {what}")
 
     def until_text(self, text):
         self.until(lambda: text in self.text(), f"the page shows {text}")
