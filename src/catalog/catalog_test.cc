@@ -105,7 +105,10 @@ TEST_F(CatalogTest, TheStoreHoldsNoTokenSecretAndNoSecretValue) {
   for (const char* kind : {"token", "secret"}) {
     ObjectQuery query;
     query.kind = kind;
-    for (const Object& object : *store->list(query)) {
+    const auto objects = store->list(query);
+    ASSERT_TRUE(objects.ok());
+    ASSERT_FALSE(objects->empty());
+    for (const Object& object : *objects) {
       EXPECT_THAT(object.body, testing::Not(HasSubstr(made.secret)));
       EXPECT_THAT(object.body, testing::Not(HasSubstr("hunter2")));
       EXPECT_THAT(object.body, testing::Not(HasSubstr(base64Encode("hunter2hunter2"))));
