@@ -478,6 +478,7 @@ TEST_F(FleetTest, NoMoreContainersGoThanMakeRoom) {
   const auto first = lastStarted();
   makeReady(first);
   request(f);
+  pass(50ms);
   const auto inFirst = lease(first, f).at(0).input.id;
   const auto second = lastStarted();
   makeReady(second);

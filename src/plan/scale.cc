@@ -5,6 +5,10 @@
 namespace gridiron::plan {
 namespace {
 
+// The client's loop settles a web input some milliseconds after its response has gone out. Who calls again at once must
+// not get a second container for it, so where containers are ready a queue lasts at least so long before one is added.
+constexpr Nanos kSettling = std::chrono::milliseconds(50);
+
 int containersFor(int inputs, int slots) { return inputs <= 0 ? 0 : (inputs + slots - 1) / slots; }
 
 void sooner(std::optional<Time>& at, Time other) {
@@ -51,8 +55,9 @@ Scale scale(const FunctionView& view, Time now) {
   v.slots = std::max(v.slots, 1);
   Scale plan;
   const int live = static_cast<int>(v.ready.size()) + v.starting;
-  const bool waits = live > 0 && v.queued > 0 && now < v.oldestQueued + v.scaling.scaleupWindow;
-  if (waits) sooner(plan.again, v.oldestQueued + v.scaling.scaleupWindow);
+  const Nanos window = std::max(v.scaling.scaleupWindow, v.ready.empty() ? Nanos{0} : kSettling);
+  const bool waits = live > 0 && v.queued > 0 && now < v.oldestQueued + window;
+  if (waits) sooner(plan.again, v.oldestQueued + window);
   const int most = v.scaling.maxContainers > 0 ? std::max(v.scaling.maxContainers - v.leaving, 0) : 1'000'000;
   const int total = std::min(wanted(v, live, !waits), most);
   plan.start = std::max(total - live, 0);

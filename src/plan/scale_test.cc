@@ -27,7 +27,7 @@ FunctionView viewOf(const ScaleCase& c) {
   v.queued = c.queued;
   v.running = c.running;
   v.starting = c.starting;
-  v.oldestQueued = kNow;
+  v.oldestQueued = kNow - 1s;
   for (int i = 0; i < c.idle; ++i) v.ready.push_back({InstanceId{"ta-idle" + std::to_string(i)}, 0, kNow - 1h});
   for (int i = 0; i < c.busy; ++i) {
     const int held = c.running / c.busy + (i < c.running % c.busy ? 1 : 0);
@@ -86,6 +86,18 @@ TEST(Scale, AnIdleContainerStaysForTheWindowAndIsLookedAtThen) {
   const auto plan = scale(idleFor({20s}), kNow);
   EXPECT_TRUE(plan.drain.empty());
   EXPECT_EQ(plan.again, kNow + 40s);
+}
+
+TEST(Scale, WhoCallsAgainWhileTheLastInputIsBeingSettledGetsNoSecondContainer) {
+  FunctionView v = idleFor({0s});
+  v.ready[0].held = 1;
+  v.running = 1;
+  v.queued = 1;
+  v.oldestQueued = kNow;
+  const auto plan = scale(v, kNow);
+  EXPECT_EQ(plan.start, 0);
+  EXPECT_EQ(plan.again, kNow + 50ms);
+  EXPECT_EQ(scale(v, kNow + 50ms).start, 1);
 }
 
 TEST(Scale, TheLongestIdleGoesFirst) {
