@@ -57,11 +57,13 @@ class Page(unittest.TestCase):
         return self.browser.find_elements(By.CSS_SELECTOR, selector)
 
     def one(self, selector):
-        self.until(lambda: self.all(selector), f"there is {selector}")
-        return self.all(selector)[0]
+        found = []
+        self.until(lambda: found.extend(self.all(selector)) or found, f"there is {selector}")
+        return found[0]
 
     def text(self):
-        return self.one("body").text
+        # In one step: an element found first may belong to a page that is just being left.
+        return self.browser.execute_script("return document.body ? document.body.innerText : ''")
 
     def until(self, look, what):
         WebDriverWait(self.browser, 60, poll_frequency=0.05).until(lambda _: look(), f"not so: {what}")
