@@ -129,7 +129,6 @@ Result<void> Grid::Impl::openControl() {
   orders = std::make_unique<wire::CatalogOrders>(
       *catalog, [this](const Function& function, auto& out) { wire::writeHandle(function, *urls, out); });
   fleet = std::make_unique<Fleet>(*store, *calls, catalog->apps(), *orders, *meter, clock);
-  calls->observe(*fleet);
   driver = std::make_unique<edge::Driver>(io, *calls, *fleet, catalog->apps(), *meter);
   RETURN_IF_ERROR(calls->load());
   return fleet->load();

@@ -5,6 +5,7 @@
 #include "edge/dash/names.h"
 #include "edge/dash/reports.h"
 #include "edge/dash/text.h"
+#include "edge/http/answers.h"
 
 namespace gridiron::edge {
 namespace {
@@ -13,32 +14,6 @@ using nlohmann::json;
 
 constexpr std::size_t kMostBody = 4 * 1024 * 1024;
 constexpr int kMostLogLines = 1000;
-
-int httpStatusOf(Code code) {
-  switch (code) {
-    case Code::invalidArgument:
-    case Code::outOfRange:
-      return 400;
-    case Code::unauthenticated:
-      return 401;
-    case Code::permissionDenied:
-      return 403;
-    case Code::notFound:
-      return 404;
-    case Code::alreadyExists:
-    case Code::failedPrecondition:
-    case Code::aborted:
-      return 409;
-    case Code::exhausted:
-      return 429;
-    case Code::unimplemented:
-      return 501;
-    case Code::unavailable:
-      return 503;
-    default:
-      return 500;
-  }
-}
 
 std::string valueOf(const std::map<std::string, std::string>& query, const std::string& name) {
   auto found = query.find(name);

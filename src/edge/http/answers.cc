@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 namespace gridiron::edge {
-namespace {
 
 int httpStatusOf(Code code) {
   switch (code) {
@@ -36,9 +35,6 @@ int httpStatusOf(Code code) {
       return 500;
   }
 }
-
-}  // namespace
-
 Answer textAnswer(int status, std::string text) {
   Answer answer;
   answer.status = status;

@@ -14,6 +14,9 @@ struct Answer {
   std::string body;
 };
 
+// The HTTP status that says the same as a gRPC code.
+int httpStatusOf(Code code);
+
 // `text` as text/plain, with a newline at its end, not to be cached.
 Answer textAnswer(int status, std::string text);
 
