@@ -45,7 +45,7 @@ struct Uplink::Impl : std::enable_shared_from_this<Uplink::Impl> {
   std::size_t queuedOutput = 0;
   std::uint64_t accepted = 0, written = 0, dropped = 0;
   Call call;  // of the present session
-  bool up = false, stopping = false;
+  bool up = false, leaving = false, stopping = false;
   Nanos pause = kFirstPause;
   std::chrono::steady_clock::time_point heard;
 
@@ -86,6 +86,7 @@ struct Uplink::Impl : std::enable_shared_from_this<Uplink::Impl> {
   }
 
   void enqueue(link::FromWorker message, std::size_t outputBytes) {
+    if (leaving) return;
     ++accepted;
     queuedOutput += outputBytes;
     queue.push_back(Queued{std::move(message), outputBytes});
@@ -103,6 +104,22 @@ Uplink::Uplink(asio::io_context& io, net::GrpcChannel& channel, net::Headers cre
     : impl_(std::make_shared<Impl>(io, channel, std::move(credentials), std::move(hooks))) {}
 
 Uplink::~Uplink() { stop(); }
+
+// Control ends the call when it has read our last message. A mere cancel() could overtake what is still unread there.
+Task<void> Uplink::leave(Nanos most) {
+  const std::shared_ptr<Impl> self = impl_;
+  const auto deadline = std::chrono::steady_clock::now() + most;
+  const auto left = [&] { return Nanos(deadline - std::chrono::steady_clock::now()); };
+  const std::uint64_t target = self->accepted;
+  self->leaving = true;
+  const Impl::Call mine = self->call;
+  while (mine && self->call == mine && self->written < target && left() > 0ns) co_await self->changed.wait(left());
+  if (mine && self->call == mine) {
+    Result<void> done = co_await mine->writesDone();
+    while (done.ok() && self->call == mine && left() > 0ns) co_await self->changed.wait(left());
+  }
+  stop();
+}
 
 void Uplink::stop() {
   impl_->stopping = true;
@@ -170,7 +187,7 @@ Task<void> Uplink::run() {
     } else if (!opened.ok()) {
       why = opened.error().message;
     }
-    if (self->stopping) co_return;
+    if (self->stopping || self->leaving) co_return;
     spdlog::warn("link: no session with control: {}", why);
     co_await self->stopped.wait(jittered(self->pause));
     self->pause = std::min<Nanos>(self->pause * 2, kLongestPause);

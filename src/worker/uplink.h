@@ -22,8 +22,11 @@ class Uplink {
   Uplink(asio::io_context& io, net::GrpcChannel& channel, net::Headers credentials, Hooks hooks);
   ~Uplink();
 
-  Task<void> run();  // until stop()
-  void stop();
+  Task<void> run();  // until leave() or stop()
+  // Ends the session in good order: what was given to send() before has been read by control when this returns, or
+  // `most` has passed. Nothing is sent afterwards.
+  Task<void> leave(Nanos most);
+  void stop();  // at once; what is on its way may be lost
 
   // Sent in the order of the calls.
   void send(link::FromWorker message);

@@ -203,8 +203,7 @@ Task<void> Worker::stop(Nanos grace) {
     if (left <= 0ns) break;
     co_await self->changed.wait(left);
   }
-  co_await self->uplink.flushed();
-  self->uplink.stop();
+  co_await self->uplink.leave(2s);
 }
 
 std::size_t Worker::containers() const { return impl_->containers.size(); }
