@@ -98,7 +98,7 @@ std::vector<std::string> LineSplitter::add(std::string_view bytes) {
 }
 
 std::string LineSplitter::takePartial() {
-  const std::size_t kept = unfinishedTail(pending_);
+  const std::size_t kept = std::max(unfinishedTail(pending_), held_ ? held_(pending_) : 0);
   const std::string rest = pending_.substr(pending_.size() - kept);
   pending_.resize(pending_.size() - kept);
   std::string text = validUtf8(pending_);
@@ -138,6 +138,27 @@ void Masker::mask(std::string& text) const {
       text.replace(at, value.size(), "***");
     }
   }
+}
+
+std::size_t Masker::unfinished(std::string_view text) const {
+  std::size_t cut = text.size();
+  for (const std::string& value : values_) {
+    const std::size_t longest = std::min(text.size(), value.size() - 1);
+    for (std::size_t length = longest; length > text.size() - cut; --length) {
+      if (text.ends_with(std::string_view(value).substr(0, length))) cut = text.size() - length;
+    }
+  }
+  // Nor may the cut go through a value that is there as a whole.
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (const std::string& value : values_) {
+      const std::size_t from = cut >= value.size() ? cut - value.size() + 1 : 0;
+      const std::size_t at = text.find(value, from);
+      moved = moved || at < cut;
+      cut = std::min(cut, at);
+    }
+  }
+  return text.size() - cut;
 }
 
 }  // namespace gridiron::worker

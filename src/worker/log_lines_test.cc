@@ -52,6 +52,42 @@ TEST(LineSplitter, EndsEvenWhenACharacterIsLongerThanTheLimit) {
   EXPECT_EQ(all.back(), '\n');
 }
 
+TEST(Masker, AValueThatComesInTwoPiecesIsNotPartedFromItself) {
+  const Masker masker({"swordfish!", "tabernacle"});
+  LineSplitter splitter(64, [&](std::string_view text) { return masker.unfinished(text); });
+  splitter.add("key: sword");
+  EXPECT_EQ(splitter.takePartial(), "key: ");
+  std::string line = splitter.add("fish! ok\n").at(0);
+  masker.mask(line);
+  EXPECT_EQ(line, "*** ok\n");
+}
+
+TEST(Masker, WhatOnlyBeganLikeAValueIsGivenOutWithTheRest) {
+  const Masker masker({"swordfish!"});
+  LineSplitter splitter(64, [&](std::string_view text) { return masker.unfinished(text); });
+  splitter.add("swo");
+  EXPECT_EQ(splitter.takePartial(), "");
+  EXPECT_THAT(splitter.add("op"), IsEmpty());
+  EXPECT_EQ(splitter.takePartial(), "swoop");
+}
+
+TEST(Masker, ACutNeverGoesThroughAWholeValue) {
+  const Masker masker({"first-secret", "secretive-one"});
+  EXPECT_EQ(masker.unfinished("see first-secret"), std::string("first-secret").size());
+  EXPECT_EQ(masker.unfinished("see first-secret."), 0u);
+}
+
+TEST(Masker, LongLinesAreNotCutInsideAValue) {
+  const Masker masker({"swordfish!"});
+  LineSplitter splitter(12, [&](std::string_view text) { return masker.unfinished(text); });
+  std::string all;
+  for (std::string piece : splitter.add("12345678swordfish!90\n")) {
+    masker.mask(piece);
+    all += piece;
+  }
+  EXPECT_EQ(all, "12345678***90\n");
+}
+
 TEST(ValidUtf8, ReplacesWhatIsNotUtf8AndKeepsTheRest) {
   EXPECT_EQ(validUtf8("a\xff"
                       "b"),

@@ -14,14 +14,18 @@ using namespace std::chrono_literals;
 namespace {
 constexpr auto kQuiet = 30ms;  // after which a line goes out without its newline
 constexpr std::size_t kReadBytes = 64 * 1024;
+constexpr std::size_t kLongestLine = 64 * 1024;
 constexpr std::size_t kDrainBytes = 4u << 20;
 using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
 }  // namespace
 
 struct OutputPump::Impl : std::enable_shared_from_this<OutputPump::Impl> {
   struct Pipe {
-    Pipe(asio::io_context& io, Fd fd, int kind)
-        : descriptor(io.get_executor(), fd.release()), quiet(io.get_executor()), number(kind) {}
+    Pipe(asio::io_context& io, Fd fd, int kind, LineSplitter::Held held)
+        : descriptor(io.get_executor(), fd.release()),
+          quiet(io.get_executor()),
+          splitter(kLongestLine, std::move(held)),
+          number(kind) {}
     Descriptor descriptor;
     Timer quiet;
     LineSplitter splitter;
@@ -105,7 +109,8 @@ struct OutputPump::Impl : std::enable_shared_from_this<OutputPump::Impl> {
   void add(Fd fd, int number) {
     if (!fd.valid()) return;
     ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
-    const auto pipe = std::make_shared<Pipe>(io, std::move(fd), number);
+    const auto pipe = std::make_shared<Pipe>(io, std::move(fd), number,
+                                             [this](std::string_view text) { return masker.unfinished(text); });
     pipes.push_back(pipe);
     spawn(io, pump(shared_from_this(), pipe));
   }
