@@ -23,6 +23,7 @@ Result<Workspace> openWorkspace(Store& store, const Clock& clock, const std::str
 Catalog::Catalog(Store& store, blob::Blobs& blobs, const Clock& clock, Sealer sealer, Workspace workspace,
                  Options options)
     : options_(std::move(options)),
+      clock_(clock),
       sealer_(std::move(sealer)),
       workspace_(std::move(workspace)),
       tokens_(store, clock, workspace_.name),
@@ -31,6 +32,8 @@ Catalog::Catalog(Store& store, blob::Blobs& blobs, const Clock& clock, Sealer se
       mounts_(store, blobs, clock, workspace_.name),
       images_(store, clock, workspace_.name),
       blobs_(store, blobs, sealer_, clock, workspace_.name),
+      queues_(store, clock, workspace_.name),
+      dicts_(store, clock, workspace_.name),
       apps_(store, environments_, clock, workspace_.name) {}
 
 Result<std::unique_ptr<Catalog>> Catalog::open(Store& store, blob::Blobs& blobs, const Clock& clock, Options options) {
@@ -42,8 +45,17 @@ Result<std::unique_ptr<Catalog>> Catalog::open(Store& store, blob::Blobs& blobs,
   RETURN_IF_ERROR(catalog->environments_.load());
   RETURN_IF_ERROR(catalog->secrets_.load());
   RETURN_IF_ERROR(catalog->images_.load());
+  RETURN_IF_ERROR(catalog->queues_.load());
+  RETURN_IF_ERROR(catalog->dicts_.load());
   RETURN_IF_ERROR(catalog->apps_.load());
   return catalog;
+}
+
+void Catalog::expire() {
+  if (clock_.now() - expiredAt_ < std::chrono::minutes(1)) return;
+  expiredAt_ = clock_.now();
+  queues_.expire();
+  dicts_.expire();
 }
 
 Result<void> Catalog::eraseEnvironment(const std::string& name) {
@@ -57,6 +69,14 @@ Result<void> Catalog::eraseEnvironment(const std::string& name) {
   if (!secrets.empty())
     return makeError(Code::failedPrecondition, "environment '{}' has the secret '{}': delete it first",
                      environment.name, secrets.front().name);
+  const auto queues = queues_.book().list(environment.name);
+  if (!queues.empty())
+    return makeError(Code::failedPrecondition, "environment '{}' has the queue '{}': delete it first", environment.name,
+                     queues.front().name);
+  const auto dicts = dicts_.book().list(environment.name);
+  if (!dicts.empty())
+    return makeError(Code::failedPrecondition, "environment '{}' has the dict '{}': delete it first", environment.name,
+                     dicts.front().name);
   return environments_.erase(environment.name);
 }
 

@@ -8,9 +8,11 @@
 #include "blob/blob.h"
 #include "catalog/apps.h"
 #include "catalog/blob_book.h"
+#include "catalog/dicts.h"
 #include "catalog/environments.h"
 #include "catalog/images.h"
 #include "catalog/mounts.h"
+#include "catalog/queues.h"
 #include "catalog/sealer.h"
 #include "catalog/secrets.h"
 #include "catalog/tokens.h"
@@ -44,12 +46,16 @@ class Catalog {
   Mounts& mounts() { return mounts_; }
   ImageBook& images() { return images_; }
   BlobBook& blobs() { return blobs_; }
+  Queues& queues() { return queues_; }
+  Dicts& dicts() { return dicts_; }
   Apps& apps() { return apps_; }
   const Apps& apps() const { return apps_; }
 
   std::string builderVersionOf(const Environment& environment) const {
     return environment.builderVersion.empty() ? options_.builderVersion : environment.builderVersion;
   }
+  // Ends what has expired in queues and dicts. Looks once a minute at most, however often it is called.
+  void expire();
   // notFound; failedPrecondition when something named is still in it.
   Result<void> eraseEnvironment(const std::string& name);
 
@@ -67,6 +73,7 @@ class Catalog {
   Catalog(Store& store, blob::Blobs& blobs, const Clock& clock, Sealer sealer, Workspace workspace, Options options);
 
   const Options options_;
+  const Clock& clock_;
   const Sealer sealer_;
   const Workspace workspace_;
   Tokens tokens_;
@@ -75,7 +82,10 @@ class Catalog {
   Mounts mounts_;
   ImageBook images_;
   BlobBook blobs_;
+  Queues queues_;
+  Dicts dicts_;
   Apps apps_;
+  Time expiredAt_{};
 };
 
 }  // namespace gridiron

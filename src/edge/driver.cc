@@ -51,6 +51,7 @@ struct Driver::State : std::enable_shared_from_this<State> {
       spdlog::warn("usage records are kept in memory until they can be written: {}", written.error().message);
     }
     apps.expire([this](const App& app) { return busy(app); });
+    for (const auto& work : alsoEachSecond) work();
     housekeeping.expires_after(1s);
     housekeeping.async_wait([self = shared_from_this()](const boost::system::error_code& cancelled) {
       if (!cancelled && !self->ended) self->keepHouse();
@@ -76,6 +77,7 @@ struct Driver::State : std::enable_shared_from_this<State> {
   Apps& apps;
   Meter& meter;
   SystemClock clock;
+  std::vector<std::function<void()>> alsoEachSecond;
   Timer timer;
   Timer housekeeping;
   bool posted = false;
@@ -95,6 +97,8 @@ Driver::~Driver() {
   state_->housekeeping.cancel();
   state_->fleet.onWork([] {});
 }
+
+void Driver::alsoEachSecond(std::function<void()> work) { state_->alsoEachSecond.push_back(std::move(work)); }
 
 void Driver::start() {
   for (const App& app : state_->apps.list("")) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "base/loop.h"
@@ -19,6 +20,8 @@ class Driver final : public CallsObserver, public AppsObserver {
   Driver(asio::io_context& io, Calls& calls, Fleet& fleet, Apps& apps, Meter& meter);
   ~Driver() override;
 
+  // Is called each second too. Before start().
+  void alsoEachSecond(std::function<void()> work);
   // Puts what is deployed in force and begins.
   void start();
 

@@ -130,6 +130,7 @@ Result<void> Grid::Impl::openControl() {
       *catalog, [this](const Function& function, auto& out) { wire::writeHandle(function, *urls, out); });
   fleet = std::make_unique<Fleet>(*store, *calls, catalog->apps(), *orders, *meter, clock);
   driver = std::make_unique<edge::Driver>(io, *calls, *fleet, catalog->apps(), *meter);
+  driver->alsoEachSecond([this] { catalog->expire(); });
   RETURN_IF_ERROR(calls->load());
   return fleet->load();
 }

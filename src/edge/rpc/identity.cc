@@ -97,6 +97,8 @@ void registerObjects(RpcServer& server, ObjectParts parts, ImageBuilds& builds) 
   registerApps(server, parts);
   registerFunctions(server, parts);
   registerTasks(server, parts);
+  registerQueues(server, parts);
+  registerDicts(server, parts);
 }
 
 }  // namespace gridiron::edge

@@ -86,6 +86,8 @@ void registerImages(RpcServer& server, ObjectParts parts, ImageBuilds& builds);
 void registerApps(RpcServer& server, ObjectParts parts);
 void registerFunctions(RpcServer& server, ObjectParts parts);
 void registerTasks(RpcServer& server, ObjectParts parts);
+void registerQueues(RpcServer& server, ObjectParts parts);
+void registerDicts(RpcServer& server, ObjectParts parts);
 // All of them.
 void registerObjects(RpcServer& server, ObjectParts parts, ImageBuilds& builds);
 
