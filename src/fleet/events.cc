@@ -77,6 +77,7 @@ void Fleet::exited(const InstanceId& id, const ExitInfo& exit) {
   const bool ranNothing =
       !record->everRan && (instance.readyAt == Time{} || impl_->clock.now() < instance.readyAt + kEarly);
   const auto text = describe(exit, instance);
+  if (exit.outOfMemory) impl_->notice(instance, text);
   if (!record->byUs && ranNothing) impl_->countFailure(*record, failureOf(text), exit.error.empty() ? 1 : 0);
   const bool quiet = (record->byUs && exit.error.empty()) || record->failed;
   const auto blame = record->byUs ? Blame::grid : Blame::container;

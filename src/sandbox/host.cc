@@ -34,7 +34,7 @@ struct Shared {
       : options(std::move(given)),
         group(std::move(groupName)),
         layout(CgroupLayout::look()),
-        network({options.bridge, options.subnet, options.instance, options.gridPort}) {}
+        network({options.bridge, options.subnet, options.instance, options.gridHost, options.gridPort}) {}
 
   const Sandboxes::Options options;
   const std::string group;  // of cgroups
@@ -324,6 +324,8 @@ std::vector<std::string> mountsBelow(const std::string& directory) {
 class HostSandboxes final : public Sandboxes {
  public:
   explicit HostSandboxes(std::unique_ptr<Shared> shared) : shared_(std::move(shared)) {}
+  // All containers have ended: what is left of the cgroups is their parent.
+  ~HostSandboxes() override { (void)sweepCgroups(shared_->layout, shared_->group).ok(); }
 
   Result<std::unique_ptr<Sandbox>> start(const Spec& spec,
                                          const std::function<Result<void>(Sandbox&)>& prepare) override {

@@ -154,8 +154,25 @@ HostNetwork::HostNetwork(Options options) : options_(std::move(options)), names_
   if (subnet.ok()) subnet_ = *subnet;
 }
 
+namespace {
+
+// What a container sends to the gateway's grid port, and nothing else, goes on to where the grid listens.
+std::string forwarding(const HostNetwork::Options& options, const Subnet& subnet) {
+  if (options.gridHost.empty()) return "";
+  return fmt::format(R"(  chain arrive {{
+    type nat hook prerouting priority -100; policy accept;
+    iifname "{}" ip daddr {} tcp dport {} dnat ip to {}
+  }}
+)",
+                     options.bridge, addressText(subnet.gateway()), options.gridPort, options.gridHost);
+}
+
+}  // namespace
+
 std::string HostNetwork::rules(const Options& options, const Subnet& subnet) {
   const std::string table = NetworkNames::of(options.instance).table;
+  const std::string accepted = options.gridHost.empty() ? "ip daddr " + addressText(subnet.gateway())
+                                                        : "ip daddr " + options.gridHost + " ct status dnat";
   return fmt::format(R"(table inet {table} {{}}
 delete table inet {table}
 table inet {table} {{
@@ -164,10 +181,10 @@ table inet {table} {{
     iifname != "{bridge}" return
     ct state established,related accept
     ip saddr {upper}/{half} drop
-    ip daddr {gateway} tcp dport {port} accept
+    {accepted} tcp dport {port} accept
     drop
   }}
-  chain forward {{
+{forwarding}  chain forward {{
     type filter hook forward priority -10; policy accept;
     iifname "{bridge}" oifname "{bridge}" drop
     iifname "{bridge}" meta nfproto ipv6 drop
@@ -183,8 +200,9 @@ table inet {table} {{
 )",
                      fmt::arg("table", table), fmt::arg("bridge", options.bridge),
                      fmt::arg("upper", addressText(subnet.upperHalf())), fmt::arg("half", subnet.prefix + 1),
-                     fmt::arg("gateway", addressText(subnet.gateway())), fmt::arg("port", options.gridPort),
-                     fmt::arg("base", addressText(subnet.base)), fmt::arg("prefix", subnet.prefix));
+                     fmt::arg("accepted", accepted), fmt::arg("forwarding", forwarding(options, subnet)),
+                     fmt::arg("port", options.gridPort), fmt::arg("base", addressText(subnet.base)),
+                     fmt::arg("prefix", subnet.prefix));
 }
 
 Result<void> HostNetwork::makeBridge() {
@@ -208,6 +226,9 @@ Result<void> HostNetwork::setUp() {
   mtu_ = uplinkMtu();
   RETURN_IF_ERROR(makeBridge());
   RETURN_IF_ERROR(applyRules(rules(options_, subnet_)));
+  // Only behind the rules: from here the bridge would pass packets on to 127.0.0.0/8.
+  const std::string local = "/proc/sys/net/ipv4/conf/" + options_.bridge + "/route_localnet";
+  if (options_.gridHost.starts_with("127.") && !set(local, "1")) return errnoError("switch on " + local);
   if (!set("/proc/sys/net/ipv4/ip_forward", "1")) return errnoError("switch on /proc/sys/net/ipv4/ip_forward");
   ready_ = true;
   return {};

@@ -39,6 +39,7 @@ class HostNetwork {
  public:
   struct Options {
     std::string bridge, subnet, instance;
+    std::string gridHost;  // where what is sent to the gateway's grid port goes on to; "" = the gateway itself
     int gridPort = 0;
   };
   explicit HostNetwork(Options options);

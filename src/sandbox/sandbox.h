@@ -97,6 +97,7 @@ class Sandboxes {
     std::string bridge = "gridiron0";      // made on first use
     std::string subnet = "10.213.0.0/16";  // containers' addresses; the first is the gateway
     int gridPort = 8400;                   // what `grid.internal` answers on
+    std::string gridHost;                  // the one IPv4 address the grid listens at, such as 127.0.0.1; "" = all
     std::string instance;                  // names this grid's rules, cgroups and links: several grids on one host
     // Containers' users are 100000 and up on the host, their layers seen through a map. Where the state directory's
     // file system cannot be mapped, containers have the host's ids and a warning is logged.

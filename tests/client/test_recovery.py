@@ -78,14 +78,36 @@ def leftovers(grid) -> dict:
         except OSError:
             pass  # it has ended
     unix = pathlib.Path("/proc/net/unix").read_text().splitlines()
+    # Namespaces that somebody outside the grid's processes is in would be its processes; a named or bound one is a mount.
+    named = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout.splitlines()
     return {
         "mounts": [m for m in pathlib.Path("/proc/mounts").read_text().splitlines() if str(grid.data) in m],
         "groups": sorted(map(str, groups)),
         "links": [link for link in links if prefix in link],
         "processes": processes,
+        "namespaces": [line for line in named if name in line],
         "sockets": [line for line in unix if f"{grid.data}/worker" in line],
         "boxes": sorted(str(p) for p in (grid.data / "worker").glob("sandboxes/boxes/*")) +
                  sorted(str(p) for p in (grid.data / "worker").glob("containers/*")),
+    }
+
+
+def leftovers_of_the_grid(grid) -> dict:
+    """What a grid itself has while it runs, and must not have when it has ended in good order."""
+    name = hashlib.sha256(str(grid.data.resolve()).encode()).hexdigest()[:6]
+    links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True).stdout.splitlines()
+    tables = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True).stdout.splitlines()
+    unix = pathlib.Path("/proc/net/unix").read_text().splitlines()
+    # Sockets that listen: state 0A, the port in hexadecimal behind the address.
+    listening = [line for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()
+                 if line.split()[1].endswith(f":{grid.port:04X}") and line.split()[3] == "0A"]
+    return {
+        "groups": [str(g) for g in [*pathlib.Path("/sys/fs/cgroup").glob(f"gridiron-{name}"),
+                                    *pathlib.Path("/sys/fs/cgroup").glob(f"*/gridiron-{name}")]],
+        "links": [link for link in links if f"gridiron{name}" in link],
+        "rules": [line for line in tables if name in line],
+        "sockets": [line for line in unix if str(grid.data) in line],
+        "listeners": listening,
     }
 
 
@@ -134,6 +156,45 @@ def test_logs_follow_live_and_are_there_after_a_restart(grid, tmp_path):
             grid.wait_until(lambda: following.has("version 31 answers"), 20, "the past line has come")
 
 
+BUILT = """
+import modal
+app = modal.App("built")
+endpoint = getattr(modal, "fastapi_endpoint", None) or modal.web_endpoint
+image = modal.Image.debian_slim()
+if {0}:
+    image = image.run_commands("echo made-{0}-$((6*7)); echo made-{0}-too")
+print("imported {0}")
+
+@app.function(image=image)
+@endpoint(method="POST")
+def first(data: dict):
+    print("first of {0} runs")
+    return {{"version": {0}}}
+
+@app.function(image=image)
+@endpoint(method="POST")
+def second(data: dict):
+    return {{"version": {0}}}
+"""
+
+
+def test_logs_show_the_build_once_and_the_container_and_the_function(grid, tmp_path):
+    path = tmp_path / "built.py"
+    path.write_text(BUILT.format(0))
+    grid.modal("deploy", str(path))
+    version = 1 + time.time_ns() % 10**9  # an image that no kept folder has
+    with Following(grid, "built") as following:
+        grid.post("built-first", {})
+        grid.wait_until(lambda: following.has("first of 0 runs") or not grid.post("built-first", {}), 60, "it follows")
+        path.write_text(BUILT.format(version))
+        grid.modal("deploy", str(path))
+        grid.post("built-first", {})
+        for text in (f"made-{version}-42", f"imported {version}", f"first of {version} runs"):
+            grid.wait_until(lambda: following.has(text), 30, f"{text!r} has come: {following.lines}")
+        printed = [line for line in following.lines if f"made-{version}-42" in line]
+        assert len(printed) == 1, printed
+
+
 def test_cold_starts_in_a_row_leave_nothing_behind(rough):
     rough.stop()
     rough.start()
@@ -160,7 +221,9 @@ def test_a_kill_amid_ten_requests_leaves_nothing_behind(rough):
     left = leftovers(rough)
     assert not any(left.values()), left
     assert rough.post("rough-waits", {})[0] == 200
+    held = leftovers_of_the_grid(rough)
+    assert all(held.values()), held  # what is looked for is there while the grid runs
     rough.stop()
-    left = leftovers(rough)
+    left = {**leftovers(rough), **{f"{kind} of the grid": found for kind, found in leftovers_of_the_grid(rough).items()}}
     rough.start()
     assert not any(left.values()), left

@@ -38,6 +38,12 @@ def test_a_container_out_of_memory_says_so_and_the_next_request_is_answered(roug
     assert (status, json.loads(body)) == (200, {"bytes": 1 << 20})
 
 
+def test_a_container_out_of_memory_says_so_in_the_log(rough):
+    rough.post("rough-greedy", {"megabytes": 600})
+    rough.wait_until(lambda: "Container ran out of memory (it was given 128 MiB)" in app_logs(rough), 20,
+                     "the log says why the container ended")
+
+
 def test_a_syntax_error_in_the_container_is_a_500_whose_traceback_is_in_the_log(rough):
     status, _, _ = rough.post("rough-misspelt", {})
     assert status == 500

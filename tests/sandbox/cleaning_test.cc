@@ -13,6 +13,18 @@ namespace gridiron::sandbox {
 
 using Cleaning = SandboxTest;
 
+// The instance's own groups, parents of its containers'.
+std::vector<std::string> groups(const std::string& instance) {
+  std::vector<std::string> out;
+  std::error_code failed;
+  const std::filesystem::path top = "/sys/fs/cgroup";
+  if (std::filesystem::exists(top / ("gridiron-" + instance))) out.push_back(top);
+  for (const auto& entry : std::filesystem::directory_iterator(top, failed)) {
+    if (std::filesystem::exists(entry.path() / ("gridiron-" + instance))) out.push_back(entry.path());
+  }
+  return out;
+}
+
 TEST_F(Cleaning, RemoveLeavesNothing) {
   Spec first = shell("true");
   first.network = Network::nat;
@@ -29,13 +41,15 @@ TEST_F(Cleaning, RemoveLeavesNothing) {
   EXPECT_EQ(traces(options_.instance, options_.stateDirectory), before);
 }
 
-TEST_F(Cleaning, AnOrderlyEndTakesBridgeAndRulesAway) {
+TEST_F(Cleaning, AnOrderlyEndTakesBridgeRulesAndCgroupsAway) {
   Spec spec = shell("true");
   spec.network = Network::nat;
   run(spec);
   EXPECT_TRUE(std::filesystem::exists("/sys/class/net/" + options_.bridge));
+  EXPECT_FALSE(groups(options_.instance).empty());
   sandboxes_.reset();
   EXPECT_FALSE(std::filesystem::exists("/sys/class/net/" + options_.bridge));
+  EXPECT_TRUE(groups(options_.instance).empty());
 }
 
 TEST_F(Cleaning, ADroppedSandboxIsKilledAndRemoved) {

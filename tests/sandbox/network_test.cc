@@ -2,6 +2,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/subprocess.h"
 #include "fixture.h"
 
 namespace gridiron::sandbox {
@@ -12,10 +13,11 @@ struct HostListener {
   Fd fd;
   int port = 0;
 
-  HostListener() {
+  explicit HostListener(std::uint32_t host = INADDR_ANY) {
     fd = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address{};
     address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(host);
     socklen_t size = sizeof address;
     ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size);
     ::listen(fd.get(), 16);
@@ -53,6 +55,39 @@ class Networking : public SandboxTest {
 TEST_F(Networking, TheGridsPortIsReachedAndNothingElseOfTheHost) {
   const Ran ran = run(connected(knock("grid.internal", grid_.port) + knock(gateway(), other_.port)));
   EXPECT_EQ(ran.out, "open\nshut\n") << ran.err;
+}
+
+TEST_F(Networking, AGridThatListensOnLoopbackOnlyIsReachedToo) {
+  HostListener grid(INADDR_LOOPBACK), other(INADDR_LOOPBACK);
+  options_.gridHost = "127.0.0.1";
+  options_.gridPort = grid.port;
+  sandboxes_.reset();
+  sandboxes_ = std::move(*open());
+  EXPECT_EQ(run(connected(knock("grid.internal", grid.port) + knock(gateway(), other.port))).out, "open\nshut\n");
+  Spec apart = connected(knock(gateway(), grid.port));
+  apart.gridInternal = false;
+  EXPECT_EQ(run(apart).out, "shut\n");
+}
+
+// What no container may do, done by the host's root in a container's network: 127.0.0.0/8 by way of the bridge.
+TEST_F(Networking, LoopbackOfTheHostIsShutEvenToPacketsThatAreRoutedThere) {
+  HostListener grid(INADDR_LOOPBACK), other(INADDR_LOOPBACK);
+  options_.gridHost = "127.0.0.1";
+  options_.gridPort = grid.port;
+  sandboxes_.reset();
+  sandboxes_ = std::move(*open());
+  auto started = start(connected("import time; time.sleep(100)"));
+  ASSERT_TRUE(started.ok()) << started.error().message;
+  Command sly;
+  sly.argv = {"nsenter",
+              "--net=/proc/" + std::to_string((*started)->pid()) + "/ns/net",
+              "sh",
+              "-c",
+              "ip link set lo down && ip route add 127.0.0.0/8 via " + gateway() + " dev eth0 && python3 -I -c \"$0\"",
+              knock(gateway(), grid.port) + knock("127.0.0.1", grid.port) + knock("127.0.0.1", other.port)};
+  const auto done = runCommand(sly);
+  ASSERT_TRUE(done.ok()) << done.error().message;
+  EXPECT_EQ(done->output, "open\nshut\nshut\n");
 }
 
 TEST_F(Networking, WithoutGridInternalEvenThatPortIsShut) {
