@@ -37,6 +37,11 @@ void examineContainers(std::vector<Finding>& findings) {
                                facts.kernel, cgroupsName(facts.cgroups), yes(facts.root), yes(facts.overlay),
                                yes(facts.nftables), yes(facts.seccomp), yes(facts.pidfd));
   findings.push_back(summary);
+  if (!facts.rootIsMount)
+    findings.push_back(
+        {Level::note, "containers", "the root directory is no mount point (a plain chroot)",
+         "nothing to do: `gridiron up` makes it one for itself. If it says that it could not: mount --bind "
+         "DIR DIR before the chroot"});
   for (const auto& problem : facts.problems) findings.push_back({Level::problem, "containers", problem, ""});
   if (facts.problems.empty() && !facts.root)
     findings.push_back({Level::problem, "containers", "not running as root", "run gridiron as root"});

@@ -16,6 +16,7 @@
 #include "main/admin_client.h"
 #include "main/data_folder.h"
 #include "main/grid.h"
+#include "sandbox/sandbox.h"
 
 namespace gridiron {
 namespace {
@@ -107,6 +108,7 @@ Result<void> runUp(const Configuration& configuration) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("gridiron"));
   spdlog::set_level(spdlog::level::from_str(settings.logLevel));
   for (const auto& warning : configuration.warnings) spdlog::warn("{}", warning);
+  if (::geteuid() == 0) RETURN_IF_ERROR(sandbox::makeRootAMount());
   ASSIGN_OR_RETURN(auto folder, DataFolder::lock(settings.data));
   std::error_code ignored;
   bool first = !std::filesystem::exists(databasePath(folder.path()), ignored);

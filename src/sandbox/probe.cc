@@ -1,4 +1,7 @@
+#include <fcntl.h>
+#include <sched.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -25,6 +28,30 @@ bool inPath(const std::string& program) {
 bool knowsFileSystem(const std::string& name) {
   const auto text = readFile("/proc/filesystems");
   return text.ok() && text->find("\t" + name + "\n") != std::string::npos;
+}
+
+bool rootIsMount() {
+  struct statx root {};
+  if (::statx(AT_FDCWD, "/", 0, 0, &root) != 0 || (root.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) == 0) return true;
+  return (root.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+Result<void> moveIntoOwnRoot() {
+  if (::unshare(CLONE_NEWNS) != 0) return errnoError("unshare the mount namespace");
+  const Fd here(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const Fd tree(::open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
+  if (!here.valid() || !tree.valid()) return errnoError("take the root directory's tree");
+  // Entering the namespace again leads to its own root, outside the chroot: only there can roots be changed.
+  const Fd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  if (::setns(self.get(), CLONE_NEWNS) != 0) return errnoError("leave the chroot");
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return errnoError("make mounts private");
+  if (::move_mount(tree.get(), "", here.get(), "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0) {
+    return errnoError("mount the root directory on itself");
+  }
+  if (::fchdir(tree.get()) != 0) return errnoError("enter the mounted root directory");
+  if (::syscall(SYS_pivot_root, ".", ".") != 0) return errnoError("pivot_root");
+  if (::umount2(".", MNT_DETACH) != 0) return errnoError("let the old root go");
+  return ::chdir("/") == 0 ? Result<void>{} : errnoError("enter the root directory");
 }
 
 void probeKernel(HostFacts& facts) {
@@ -72,7 +99,7 @@ void probeFeatures(HostFacts& facts) {
   facts.seccomp = makeFilter().ok() && ::access("/proc/sys/kernel/seccomp", F_OK) == 0;
   if (!facts.seccomp)
     facts.problems.push_back("the kernel has no seccomp filters: boot one with CONFIG_SECCOMP_FILTER");
-  if (!facts.root) return;
+  if (!facts.root || !facts.rootIsMount) return;  // a chroot has none until its root is made a mount
   const auto mapping = makeMapping();
   facts.userNamespaces = mapping.ok();
   if (!mapping.ok()) {
@@ -92,8 +119,20 @@ void probeDisk(HostFacts& facts) {
 
 }  // namespace
 
+Result<void> makeRootAMount() {
+  if (rootIsMount()) return {};
+  const Result<void> moved = moveIntoOwnRoot();
+  if (moved.ok()) return {};
+  return makeError(
+      Code::failedPrecondition,
+      "the root directory is no mount point (a plain chroot), and it could not be made one: {}. Mount it on "
+      "itself before the chroot: mount --bind DIR DIR",
+      moved.error().message);
+}
+
 HostFacts probeHost() {
   HostFacts facts;
+  facts.rootIsMount = rootIsMount();
   facts.root = ::geteuid() == 0;
   if (!facts.root) facts.problems.push_back("not root: containers need it; run as root, or the control plane alone");
   probeKernel(facts);

@@ -84,10 +84,16 @@ class Sandbox {
 struct HostFacts {
   enum class Cgroups { v1, hybrid, v2, none } cgroups = Cgroups::none;
   bool overlay = false, userNamespaces = false, nftables = false, seccomp = false, pidfd = false, root = false;
+  bool rootIsMount = true;  // not in a plain chroot, where makeRootAMount() helps
   std::string kernel;
   std::vector<std::string> problems;  // each: what is missing and what to do about it
 };
 HostFacts probeHost();
+
+// A process in a plain chroot, whose root directory is no mount point, can neither give containers a root of their own
+// nor user namespaces. Makes the directory a mount and the root of a mount namespace of this process's own; does
+// nothing where it is a mount already. For root, while the process has one thread. Repeatable.
+Result<void> makeRootAMount();
 
 class Sandboxes {
  public:

@@ -1,6 +1,12 @@
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <functional>
+#include <iostream>
 
 #include <filesystem>
 #include <fstream>
@@ -168,6 +174,48 @@ TEST_F(Running, FiftyStartsInARowWorkAndAreMeasured) {
                 names.contains("exec"));
     ASSERT_TRUE((*started)->remove().ok());
   }
+}
+
+// A child process in a plain chroot of the host's own directories; gives what it ended with.
+int inChroot(const std::string& top, const std::function<int()>& act) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) ::_exit(100);
+    const std::string init = fs::path(GRIDIRON_INIT).parent_path();
+    for (const std::string& name : {std::string("/usr"), std::string("/proc"), std::string("/sys"), std::string("/dev"),
+                                    std::string("/var"), std::string("/etc"), init}) {
+      std::filesystem::create_directories(top + name);
+      if (::mount(name.c_str(), (top + name).c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) ::_exit(101);
+    }
+    if (::chroot(top.c_str()) != 0 || ::chdir("/") != 0) ::_exit(102);
+    ::_exit(act());
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST_F(Running, APlainChrootIsMadeARootThatContainersCanStartFrom) {
+  const std::string top = directory_ + "/chroot";
+  std::filesystem::create_directories(top);
+  for (const char* link : {"bin", "lib", "lib64", "sbin"})
+    std::filesystem::create_symlink(std::string("usr/") + link, top + "/" + link);
+  const int ended = inChroot(top, [&] {
+    if (probeHost().rootIsMount) return 1;
+    if (const auto made = makeRootAMount(); !made.ok()) {
+      std::cerr << made.error().message << std::endl;
+      return 2;
+    }
+    const HostFacts facts = probeHost();
+    if (!facts.rootIsMount || !facts.userNamespaces) return 3;
+    auto sandboxes = open();
+    if (!sandboxes.ok()) return 4;
+    sandboxes_ = std::move(*sandboxes);
+    const Ran ran = run(shell("echo from a chroot"));
+    sandboxes_.reset();
+    return ran.out == "from a chroot\n" ? 0 : 5;
+  });
+  EXPECT_EQ(ended, 0);
 }
 
 }  // namespace gridiron::sandbox

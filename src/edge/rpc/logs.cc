@@ -105,6 +105,15 @@ Task<net::GrpcStatus> writeAll(const std::vector<api::TaskLogsBatch>& batches,
   co_return net::GrpcStatus();
 }
 
+// The client that runs an app joins the builds themselves and passes over lines here that name an image. Whoever
+// follows a deployed app is another process and would miss them: there they are lines like others.
+std::vector<api::TaskLogsBatch> linesToFollow(const App& app, std::span<const LogEntry> entries) {
+  std::vector<api::TaskLogsBatch> batches = wire::writeLogBatches(entries);
+  if (app.state == AppState::ephemeral || app.state == AppState::detached) return batches;
+  for (api::TaskLogsBatch& batch : batches) batch.clear_image_id();
+  return batches;
+}
+
 Task<net::GrpcStatus> getLogs(LogParts parts, Context& context, api::AppGetLogsRequest in,
                               StreamWriter<api::TaskLogsBatch>& writer) {
   Result<App> app = appFor(parts, context.caller, in);
@@ -124,7 +133,7 @@ Task<net::GrpcStatus> getLogs(LogParts parts, Context& context, api::AppGetLogsR
     Result<std::vector<LogEntry>> entries = parts.calls.store.logs(query);
     if (!entries.ok()) co_return entries.error();
     std::vector<api::TaskLogsBatch> batches = states.changes(parts.calls.fleet, app->id);
-    for (api::TaskLogsBatch& batch : wire::writeLogBatches(*entries)) batches.push_back(std::move(batch));
+    for (api::TaskLogsBatch& batch : linesToFollow(now.value_or(*app), *entries)) batches.push_back(std::move(batch));
     net::GrpcStatus written = co_await writeAll(batches, writer);
     if (written.code != Code::ok) co_return written;
     for (const LogEntry& entry : *entries) query.after = std::max(query.after, entry.sequence);
