@@ -144,7 +144,24 @@ Result<link::BuildImage> ImageBuilds::orderOf(const Image& image) {
   return order;
 }
 
+// Behind what an earlier attempt printed: its errors are not those of this one.
+void ImageBuilds::forgetLinesOf(const ImageId& image) {
+  if (parts_.flushLogs) parts_.flushLogs();
+  LogQuery last;
+  last.image = image;
+  last.limit = 1;
+  last.keep = LogQuery::Keep::newest;
+  const auto lines = parts_.store.logs(last);
+  if (lines.ok() && !lines->empty()) begunBehind_[image] = lines->back().sequence;
+}
+
+std::int64_t ImageBuilds::begunBehind(const ImageId& image) const {
+  const auto found = begunBehind_.find(image);
+  return found == begunBehind_.end() ? 0 : found->second;
+}
+
 Result<void> ImageBuilds::begin(const Image& image) {
+  forgetLinesOf(image.id);
   if (!image.builder.empty()) return runBuilder(image);
   ASSIGN_OR_RETURN(link::BuildImage order, orderOf(image));
   if (parts_.buildingFor) parts_.buildingFor(image.id, image.app);
@@ -266,12 +283,13 @@ Task<Result<std::int64_t>> sendLines(ObjectParts parts, ImageId image, std::int6
   }
 }
 
-Task<net::GrpcStatus> join(ObjectParts parts, Context& context, api::ImageJoinStreamingRequest request,
+Task<net::GrpcStatus> join(ObjectParts parts, std::int64_t after, Context& context,
+                           api::ImageJoinStreamingRequest request,
                            StreamWriter<api::ImageJoinStreamingResponse>& writer) {
   const ImageId id{request.image_id()};
   const auto patience = std::chrono::duration_cast<Nanos>(std::chrono::duration<float>(request.timeout()));
   const Time until = parts.clock.now() + std::clamp(patience, Nanos::zero(), kLongestJoin);
-  std::int64_t after = sequenceOf(request.last_entry_id());
+  after = std::max(after, sequenceOf(request.last_entry_id()));
   Result<Image> first = parts.catalog.images().get(id);
   const bool finishedBefore = first.ok() && first->state != ImageState::building;
   const bool wantsLines = !finishedBefore || request.include_logs_for_finished() || first->state == ImageState::failed;
@@ -318,9 +336,10 @@ void registerImages(RpcServer& server, ObjectParts parts, ImageBuilds& builds) {
       });
   server.serverStream<api::ImageJoinStreamingRequest, api::ImageJoinStreamingResponse>(
       "ImageJoinStreaming", {},
-      [parts](Context& context, api::ImageJoinStreamingRequest request,
-              StreamWriter<api::ImageJoinStreamingResponse>& writer) {
-        return join(parts, context, std::move(request), writer);
+      [parts, &builds](Context& context, api::ImageJoinStreamingRequest request,
+                       StreamWriter<api::ImageJoinStreamingResponse>& writer) {
+        const std::int64_t after = builds.begunBehind(ImageId{request.image_id()});
+        return join(parts, after, context, std::move(request), writer);
       });
   server.unary<api::ImageFromIdRequest, api::ImageFromIdResponse>(
       "ImageFromId", {}, [parts](Context&, api::ImageFromIdRequest request) -> Result<api::ImageFromIdResponse> {

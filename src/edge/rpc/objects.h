@@ -46,6 +46,8 @@ class ImageBuilds final : public FleetObserver {
   void resume();
   // Makes sure that the image is built or being built; its state as it is now.
   Result<Image> ask(const Caller& caller, modal::client::ImageGetOrCreateRequest request);
+  // The newest log line of the image that is older than its last build; 0 when there is none.
+  std::int64_t begunBehind(const ImageId& image) const;
   // A worker's word (WorkerLinks::Hooks::built): tells the end of a build.
   void built(const link::BuildEvent& event);
   void instanceChanged(const Instance& instance) override;
@@ -56,6 +58,7 @@ class ImageBuilds final : public FleetObserver {
   Result<link::BuildImage> orderOf(const Image& image);
   Result<void> begin(const Image& image);
   Result<void> runBuilder(const Image& image);
+  void forgetLinesOf(const ImageId& image);
   void end(const ImageId& image, const std::string& error, ImageFacts facts);
 
   struct Run {
@@ -65,6 +68,7 @@ class ImageBuilds final : public FleetObserver {
 
   ObjectParts parts_;
   std::map<InstanceId, Run> runs_;
+  std::map<ImageId, std::int64_t> begunBehind_;
 };
 
 // Who calls: containers by `containerOf` (their worker's word), clients by their token, else anonymous.
