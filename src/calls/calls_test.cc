@@ -24,6 +24,11 @@ class FullDisk final : public Store {
     if (full && !batch.empty()) return Error{Code::exhausted, "disk is full"};
     return real->apply(batch);
   }
+  Mark written() const override { return real->written(); }
+  Mark durable() const override { return real->durable(); }
+  void onDurable(std::function<void()> advanced) override { real->onDurable(std::move(advanced)); }
+  void flush() override { real->flush(); }
+  std::uint64_t syncs() const override { return real->syncs(); }
   Result<std::optional<Object>> get(const std::string& k, const std::string& id) override { return real->get(k, id); }
   Result<std::optional<Object>> find(const std::string& k, const std::string& w, const std::string& e,
                                      const std::string& n) override {

@@ -69,6 +69,7 @@ struct Grid::Impl {
   SystemClock clock;
   asio::io_context io{1};
   std::unique_ptr<Store> store;
+  std::unique_ptr<edge::DiskGate> gate;
   std::optional<blob::Blobs> blobs;
   std::unique_ptr<Catalog> catalog;
   GridConfig config;
@@ -181,7 +182,9 @@ void Grid::Impl::openEdge() {
   fleet->observe(*builds);
   blobDoor = std::make_unique<edge::BlobDoor>(catalog->blobs(), config);
   const auto containerOf = [this](const net::Headers& headers) { return links->instanceOf(headers); };
-  rpc = std::make_unique<edge::RpcServer>(io, clock, edge::identifyCallers(*catalog, *fleet, containerOf));
+  gate = std::make_unique<edge::DiskGate>(io, *store);
+  rpc = std::make_unique<edge::RpcServer>(io, clock, edge::identifyCallers(*catalog, *fleet, containerOf),
+                                          edge::RpcServer::Options{.gate = gate.get()});
   const edge::CallParts callParts{
       .calls = *calls, .fleet = *fleet, .store = *store, .functions = catalog->apps(), .wakes = *wakes, .clock = clock};
   edge::registerObjects(*rpc, objects, *builds);

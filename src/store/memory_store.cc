@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <deque>
+#include <functional>
 #include <map>
 #include <tuple>
 
@@ -27,7 +29,7 @@ bool fits(const UsageQuery& q, const UsageRecord& r) {
          (!q.since || r.endedAt == Time{} || r.endedAt >= *q.since) && (!q.until || r.startedAt < *q.until);
 }
 
-// All facts, as one value: a batch is made on what it touches and rolled back by putting the old parts back.
+// What the store holds.
 struct Facts {
   struct Kept {
     Object object;
@@ -42,22 +44,47 @@ struct Facts {
   std::int64_t order = 0;
 };
 
-class MemoryStore final : public Store {
+using Undo = std::vector<std::function<void()>>;  // run from the last to the first
+
+// Every change leaves behind how it is undone, until nothing can want that any more.
+class MemoryStore final : public CrashingStore {
  public:
+  explicit MemoryStore(bool durableAtOnce) : durableAtOnce_(durableAtOnce) {}
+
   Result<void> apply(const Batch& batch) override {
-    // Only these kinds of change can fail, so only for them is the state kept to go back to.
-    const bool mayFail = std::any_of(batch.changes().begin(), batch.changes().end(), [](const auto& change) {
-      return std::holds_alternative<Object>(change) || std::holds_alternative<Output>(change);
-    });
-    const auto before = mayFail && batch.changes().size() > 1 ? std::optional<Facts>(facts_) : std::nullopt;
+    if (batch.empty()) return {};
+    if (full_) return Error{Code::exhausted, "store: the disk is full"};
+    Undo undo;
     for (const auto& change : batch.changes()) {
-      auto made = std::visit([this](const auto& c) { return make(c); }, change);
+      auto made = std::visit([&](const auto& c) { return make(c, undo); }, change);
       if (made.ok()) continue;
-      if (before) facts_ = *before;
+      goBack(undo);
       return made;
     }
+    noteWritten(std::move(undo));
     return {};
   }
+
+  Mark written() const override { return written_; }
+  Mark durable() const override { return durable_; }
+  void onDurable(std::function<void()> advanced) override { advanced_ = std::move(advanced); }
+  void flush() override { sync(written_); }
+  std::uint64_t syncs() const override { return syncs_; }
+
+  void sync(Mark upTo) override {
+    ++syncs_;
+    upTo = std::min(upTo, written_);
+    if (upTo <= durable_) return;
+    for (; durable_ < upTo; ++durable_) undo_.pop_front();
+    if (advanced_) advanced_();
+  }
+  void crash() override {
+    for (; written_ > durable_; --written_) {
+      goBack(undo_.back());
+      undo_.pop_back();
+    }
+  }
+  void fill(bool full) override { full_ = full; }
 
   Result<std::optional<Object>> get(const std::string& kind, const std::string& id) override {
     const auto it = facts_.objects.find({kind, id});
@@ -174,12 +201,16 @@ class MemoryStore final : public Store {
   }
 
   Result<void> prune(Time calls, Time logs) override {
+    if (full_) return Error{Code::exhausted, "store: the disk is full"};
     std::vector<CallId> old;
     for (const auto& [id, stored] : facts_.calls) {
       if (stored.call.createdAt < calls && !unsettled(stored)) old.push_back(id);
     }
-    for (const auto& id : old) RETURN_IF_ERROR(make(Batch::EraseCall{id}));
+    Undo undo;
+    for (const auto& id : old) RETURN_IF_ERROR(make(Batch::EraseCall{id}, undo));
+    keep(facts_.logs, undo);
     std::erase_if(facts_.logs, [&](const LogEntry& e) { return e.at < logs; });
+    noteWritten(std::move(undo));
     return {};
   }
 
@@ -189,7 +220,36 @@ class MemoryStore final : public Store {
                        [](const Input& i) { return i.state != InputState::settled; });
   }
 
-  Result<void> make(const Object& o) {
+  void noteWritten(Undo undo) {
+    ++written_;
+    if (durableAtOnce_) {
+      durable_ = written_;
+      if (advanced_) advanced_();
+    } else {
+      undo_.push_back(std::move(undo));
+    }
+  }
+
+  static void goBack(Undo& undo) {
+    for (auto step = undo.rbegin(); step != undo.rend(); ++step) (*step)();
+    undo.clear();
+  }
+  template <class T>
+  static void keep(T& place, Undo& undo) {
+    undo.push_back([&place, before = place] { place = before; });
+  }
+  // The same for one entry of a map, which may not be there.
+  template <class Map>
+  static void keepEntry(Map& map, const typename Map::key_type& key, Undo& undo) {
+    const auto it = map.find(key);
+    if (it == map.end()) {
+      undo.push_back([&map, key] { map.erase(key); });
+    } else {
+      undo.push_back([&map, key, before = it->second] { map.insert_or_assign(key, before); });
+    }
+  }
+
+  Result<void> make(const Object& o, Undo& undo) {
     const auto key = std::pair(o.kind, o.id);
     if (o.live && !o.name.empty()) {
       const auto named = find(o.kind, o.workspace, o.environment, o.name);
@@ -198,6 +258,7 @@ class MemoryStore final : public Store {
                          o.environment);
       }
     }
+    keepEntry(facts_.objects, key, undo);
     const auto it = facts_.objects.find(key);
     if (it == facts_.objects.end()) {
       facts_.objects.emplace(key, Facts::Kept{o, ++facts_.order});
@@ -206,54 +267,80 @@ class MemoryStore final : public Store {
     }
     return {};
   }
-  Result<void> make(const Batch::EraseObject& e) {
+  Result<void> make(const Batch::EraseObject& e, Undo& undo) {
+    keepEntry(facts_.objects, {e.kind, e.id}, undo);
     facts_.objects.erase({e.kind, e.id});
     return {};
   }
-  Result<void> make(const Call& c) {
+  Result<void> make(const Call& c, Undo& undo) {
+    const auto it = facts_.calls.find(c.id);
+    if (it == facts_.calls.end()) {
+      keepEntry(facts_.calls, c.id, undo);
+    } else {
+      undo.push_back([this, before = it->second.call] { facts_.calls[before.id].call = before; });
+    }
     facts_.calls[c.id].call = c;
     return {};
   }
-  Result<void> make(const Input& i) {
+  Result<void> make(const Input& i, Undo& undo) {
+    if (!facts_.calls.contains(i.call)) keepEntry(facts_.calls, i.call, undo);
     auto& inputs = facts_.calls[i.call].inputs;
     const auto same = std::find_if(inputs.begin(), inputs.end(), [&](const Input& x) { return x.id == i.id; });
     if (same != inputs.end()) {
+      undo.push_back([this, before = *same] { inputOf(before.call, before.id) = before; });
       *same = i;
     } else {
+      undo.push_back([this, call = i.call, id = i.id] {
+        std::erase_if(facts_.calls[call].inputs, [&](const Input& x) { return x.id == id; });
+      });
       inputs.insert(std::upper_bound(inputs.begin(), inputs.end(), i,
                                      [](const Input& a, const Input& b) { return a.index < b.index; }),
                     i);
     }
     return {};
   }
-  Result<void> make(const Output& o) {
+  Result<void> make(const Output& o, Undo& undo) {
+    if (!facts_.calls.contains(o.call)) keepEntry(facts_.calls, o.call, undo);
     auto& stored = facts_.calls[o.call];
     for (const auto& other : stored.outputs) {
       if (other.sequence == o.sequence || other.input == o.input) {
         return makeError(Code::alreadyExists, "store: output {} of {} is there", o.sequence, o.call.value);
       }
     }
+    undo.push_back([this, call = o.call, sequence = o.sequence] {
+      std::erase_if(facts_.calls[call].outputs, [&](const Output& x) { return x.sequence == sequence; });
+    });
     stored.outputs.insert(std::upper_bound(stored.outputs.begin(), stored.outputs.end(), o,
                                            [](const Output& a, const Output& b) { return a.sequence < b.sequence; }),
                           o);
     for (auto& i : stored.inputs) {
-      if (i.id == o.input) i.state = InputState::settled;
+      if (i.id != o.input) continue;
+      undo.push_back([this, call = i.call, id = i.id, state = i.state] { inputOf(call, id).state = state; });
+      i.state = InputState::settled;
     }
     return {};
   }
-  Result<void> make(const Batch::EraseCall& e) {
+  Input& inputOf(const CallId& call, const InputId& id) {
+    auto& inputs = facts_.calls.at(call).inputs;
+    return *std::find_if(inputs.begin(), inputs.end(), [&](const Input& x) { return x.id == id; });
+  }
+  Result<void> make(const Batch::EraseCall& e, Undo& undo) {
+    keepEntry(facts_.calls, e.call, undo);
     facts_.calls.erase(e.call);
     return {};
   }
-  Result<void> make(const Instance& i) {
+  Result<void> make(const Instance& i, Undo& undo) {
+    keepEntry(facts_.instances, i.id, undo);
     facts_.instances[i.id] = i;
     return {};
   }
-  Result<void> make(const UsageRecord& u) {
+  Result<void> make(const UsageRecord& u, Undo& undo) {
+    keepEntry(facts_.usage, u.id, undo);
     facts_.usage[u.id] = u;
     return {};
   }
-  Result<void> make(const std::vector<LogEntry>& entries) {
+  Result<void> make(const std::vector<LogEntry>& entries, Undo& undo) {
+    undo.push_back([this, before = facts_.logs.size()] { facts_.logs.resize(before); });
     for (auto entry : entries) {
       entry.sequence = ++facts_.sequence;
       facts_.logs.push_back(std::move(entry));
@@ -261,11 +348,18 @@ class MemoryStore final : public Store {
     return {};
   }
 
+  const bool durableAtOnce_;
   Facts facts_;
+  Mark written_ = 0, durable_ = 0;
+  std::uint64_t syncs_ = 0;
+  std::deque<Undo> undo_;  // of the changes that are not durable, oldest first
+  bool full_ = false;
+  std::function<void()> advanced_;
 };
 
 }  // namespace
 
-std::unique_ptr<Store> openMemoryStore() { return std::make_unique<MemoryStore>(); }
+std::unique_ptr<Store> openMemoryStore() { return std::make_unique<MemoryStore>(true); }
+std::unique_ptr<CrashingStore> openCrashingStore() { return std::make_unique<MemoryStore>(false); }
 
 }  // namespace gridiron

@@ -1,3 +1,5 @@
+#include <fcntl.h>
+
 #include <algorithm>
 #include <filesystem>
 
@@ -6,6 +8,7 @@
 #include "store/migrations.h"
 #include "store/sqlite_db.h"
 #include "store/store.h"
+#include "store/syncer.h"
 
 namespace gridiron {
 namespace {
@@ -72,7 +75,7 @@ Object readObject(const Statement& row) {
 
 class SqliteStore final : public Store {
  public:
-  explicit SqliteStore(std::unique_ptr<Database> db) : db_(std::move(db)) {}
+  SqliteStore(std::unique_ptr<Database> db, Fd log) : db_(std::move(db)), syncer_(std::move(log)) {}
 
   Result<void> apply(const Batch& batch) override {
     if (batch.empty()) return {};
@@ -80,8 +83,14 @@ class SqliteStore final : public Store {
     for (const auto& change : batch.changes()) {
       RETURN_IF_ERROR(std::visit([this](const auto& c) { return make(c); }, change));
     }
-    return transaction.commit();
+    return commit(transaction);
   }
+
+  Mark written() const override { return written_; }
+  Mark durable() const override { return syncer_.durable(); }
+  void onDurable(std::function<void()> advanced) override { syncer_.onDurable(std::move(advanced)); }
+  void flush() override { syncer_.wait(written_); }
+  std::uint64_t syncs() const override { return syncer_.syncs(); }
 
   Result<std::optional<Object>> get(const std::string& kind, const std::string& id) override {
     ASSIGN_OR_RETURN(auto row, db_->prepare(std::string(kObjectColumns) + " WHERE kind = ? AND id = ?"));
@@ -250,10 +259,16 @@ class SqliteStore final : public Store {
       statement.bind(nanos(logs));
       RETURN_IF_ERROR(statement.run());
     }
-    return transaction.commit();
+    return commit(transaction);
   }
 
  private:
+  Result<void> commit(Transaction& transaction) {
+    RETURN_IF_ERROR(transaction.commit());
+    syncer_.wrote(++written_);
+    return {};
+  }
+
   static Result<std::optional<Object>> oneObject(Statement& row) {
     ASSIGN_OR_RETURN(bool found, row.step());
     if (!found) return std::optional<Object>{};
@@ -355,7 +370,19 @@ class SqliteStore final : public Store {
   }
 
   std::unique_ptr<Database> db_;
+  Mark written_ = 0;
+  Syncer syncer_;  // ends before the database closes
 };
+
+// SQLite's log, for syncing it beside SQLite (a sync is the file's, whoever asks), with its directory entry on disk.
+// Closing it drops no lock: SQLite locks the other two files only.
+Result<Fd> openLog(const std::string& path, const std::string& directory) {
+  Fd log(::open((path + "-wal").c_str(), O_RDONLY | O_CLOEXEC));
+  if (!log.valid()) return errnoError("open " + path + "-wal");
+  const Fd folder(::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.valid() || ::fsync(folder.get()) != 0) return errnoError("sync " + directory);
+  return log;
+}
 
 }  // namespace
 
@@ -365,7 +392,8 @@ Result<std::unique_ptr<Store>> openSqliteStore(const std::string& path) {
   ASSIGN_OR_RETURN(auto db, Database::open(path));
   auto migrated = migrate(*db);
   if (!migrated.ok()) return migrated.error().within("open " + path);
-  return std::unique_ptr<Store>(std::make_unique<SqliteStore>(std::move(db)));
+  ASSIGN_OR_RETURN(auto log, openLog(path, directory));
+  return std::unique_ptr<Store>(std::make_unique<SqliteStore>(std::move(db), std::move(log)));
 }
 
 }  // namespace gridiron

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -112,14 +113,33 @@ class Batch {
   std::vector<Change> changes_;
 };
 
-// The durable facts. Control's thread only; calls block for a disk write at most. A failure (disk full, damage) is an
-// Error of code exhausted, unavailable or dataLoss, and has changed nothing.
+// How many changes of the store were made before a point in time.
+using Mark = std::uint64_t;
+
+// The durable facts. Control's thread only; calls block for a write to the disk's cache at most. A failure (disk full,
+// damage) is an Error of code exhausted, unavailable or dataLoss, and has changed nothing.
+//
+// A change is seen by every read at once, and is on disk soon after: many share one sync. What the loss of power takes
+// is always the newest changes, never one without those after it. So nobody outside may be told of a change before
+// durable() has reached the mark that written() gave after it; whoever answers waits for that (edge/rpc/server does, in
+// one place).
 class Store {
  public:
   virtual ~Store() = default;
 
-  // On disk when it returns. A name that is taken: alreadyExists, and nothing of the batch is done.
+  // All of it, visible when it returns, and one more in written(). A name that is taken: alreadyExists, and nothing of
+  // the batch is done. An empty batch is no change.
   virtual Result<void> apply(const Batch& batch) = 0;
+
+  virtual Mark written() const = 0;  // since it was opened
+  virtual Mark durable() const = 0;  // these are on disk; any thread
+  // `advanced` is called after durable() has grown, on any thread, from then on: it may post, and must not block or
+  // call the store. One at a time; an empty one ends it, and none runs any more when this returns.
+  virtual void onDurable(std::function<void()> advanced) = 0;
+  // Blocks until everything written is on disk.
+  virtual void flush() = 0;
+  // How often the disk was asked, since it was opened.
+  virtual std::uint64_t syncs() const = 0;
 
   virtual Result<std::optional<Object>> get(const std::string& kind, const std::string& id) = 0;
   // The live one of that name.
@@ -146,8 +166,21 @@ class Store {
   virtual Result<void> prune(Time calls, Time logs) = 0;
 };
 
-// Keeps everything in memory: for tests, and for a grid that may forget.
+// Keeps everything in memory: for tests, and for a grid that may forget. What is written counts as durable at once.
 std::unique_ptr<Store> openMemoryStore();
+
+// A memory store with a disk that obeys the test: a change is durable when sync() says so, and crash() forgets the
+// others, as the loss of power does.
+class CrashingStore : public Store {
+ public:
+  // The first `upTo` changes are durable (all that are written, if it is more).
+  virtual void sync(Mark upTo) = 0;
+  // Everything is as it was at durable(), which is then written() too.
+  virtual void crash() = 0;
+  // While it is full, changes are refused with `exhausted`.
+  virtual void fill(bool full) = 0;
+};
+std::unique_ptr<CrashingStore> openCrashingStore();
 
 // One SQLite file (with its -wal and -shm neighbours). Makes it and its directory, or brings an older one up to date; a
 // file made by a newer Gridiron is refused. One process at a time.

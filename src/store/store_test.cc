@@ -1,13 +1,17 @@
 #include "store/store.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 #include <sys/resource.h>
 
 #include <csignal>
 #include <filesystem>
+#include <future>
+#include <mutex>
 
 #include "base/id.h"
+#include "store/syncer.h"
 
 namespace gridiron {
 namespace {
@@ -24,6 +28,10 @@ std::string temporaryDirectory() {
 
 struct MemoryMaker {
   std::unique_ptr<Store> make() { return openMemoryStore(); }
+};
+
+struct CrashingMaker {
+  std::unique_ptr<Store> make() { return openCrashingStore(); }
 };
 
 struct SqliteMaker {
@@ -99,8 +107,31 @@ class StoreContract : public testing::Test {
     return ids;
   }
 };
-using Stores = testing::Types<MemoryMaker, SqliteMaker>;
+using Stores = testing::Types<MemoryMaker, CrashingMaker, SqliteMaker>;
 TYPED_TEST_SUITE(StoreContract, Stores);
+
+TYPED_TEST(StoreContract, AChangeIsSeenAtOnceAndDurableSoon) {
+  std::promise<void> told;
+  std::once_flag once;
+  this->store->flush();
+  const Mark before = this->store->written();
+  this->store->onDurable([&] { std::call_once(once, [&] { told.set_value(); }); });
+  this->apply(Batch().put(object("ap-1", "shop")));
+  EXPECT_EQ(this->store->written(), before + 1);
+  EXPECT_TRUE(this->store->get("app", "ap-1").value());
+  this->store->flush();
+  EXPECT_EQ(this->store->durable(), before + 1);
+  told.get_future().wait();
+  this->store->onDurable({});
+}
+
+TYPED_TEST(StoreContract, WhatWasRefusedOrEmptyIsNoChange) {
+  this->apply(Batch().put(object("ap-1", "shop")));
+  const Mark before = this->store->written();
+  ASSERT_FALSE(this->store->apply(Batch().put(object("ap-2", "shop"))).ok());
+  this->apply(Batch());
+  EXPECT_EQ(this->store->written(), before);
+}
 
 TYPED_TEST(StoreContract, AnObjectIsFoundByIdAndByName) {
   this->apply(Batch().put(object("ap-1", "shop")));
@@ -499,6 +530,75 @@ TYPED_TEST(StoreContract, ListsOfContainersAreCut) {
   const auto two = this->store->instances({}, false, 2).value();
   ASSERT_EQ(two.size(), 2u);
   EXPECT_EQ(two[0].id.value, "ta-4");
+}
+
+// What a power cut does, on a store whose disk obeys.
+class Crash : public testing::Test {
+ protected:
+  std::unique_ptr<CrashingStore> store = openCrashingStore();
+  void apply(const Batch& batch) { ASSERT_TRUE(store->apply(batch).ok()); }
+};
+
+TEST_F(Crash, ForgetsTheNewestChangesOnly) {
+  apply(Batch().put(object("ap-1", "a")));
+  apply(Batch().put(object("ap-2", "b")));
+  apply(Batch().erase("app", "ap-1").put(object("ap-3", "a")));
+  store->sync(2);
+  EXPECT_EQ(store->durable(), 2u);
+  store->crash();
+  EXPECT_EQ(store->written(), 2u);
+  EXPECT_EQ(store->find("app", "acme", "main", "a").value()->id, "ap-1");
+  EXPECT_TRUE(store->get("app", "ap-2").value());
+  EXPECT_FALSE(store->get("app", "ap-3").value());
+}
+
+TEST_F(Crash, PutsCallsInputsAndOutputsBackAsTheyWere) {
+  apply(Batch().put(call("fc-1")).put(input("in-1", "fc-1", 0)));
+  store->flush();
+  const auto before = *store->call(CallId{"fc-1"}).value();
+  auto changed = input("in-1", "fc-1", 0);
+  changed.attempt = 3;
+  apply(Batch().put(changed).put(input("in-2", "fc-1", 1)));
+  apply(Batch().put(output("in-1", "fc-1", 1)).put(call("fc-2")).append({line("x", 0s)}));
+  apply(Batch().put(input("in-9", "fc-9", 0)));
+  apply(Batch().eraseCall(CallId{"fc-1"}));
+  store->crash();
+  EXPECT_EQ(*store->call(CallId{"fc-1"}).value(), before);
+  EXPECT_FALSE(store->call(CallId{"fc-2"}).value());
+  EXPECT_FALSE(store->call(CallId{"fc-9"}).value());
+  EXPECT_TRUE(store->logs({}).value().empty());
+}
+
+TEST_F(Crash, AFullDiskRefusesAndChangesNothing) {
+  store->fill(true);
+  const auto refused = store->apply(Batch().put(object("ap-1", "a")));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Code::exhausted);
+  EXPECT_EQ(store->written(), 0u);
+  store->fill(false);
+  apply(Batch().put(object("ap-1", "a")));
+}
+
+TEST(Syncer, ManyMarksShareASyncAndTheLastIsWaitedFor) {
+  const auto path = temporaryDirectory() + "/log";
+  Syncer syncer(Fd(::open(path.c_str(), O_RDWR | O_CREAT, 0600)));
+  for (Mark mark = 1; mark <= 1000; ++mark) syncer.wrote(mark);
+  syncer.wait(1000);
+  EXPECT_EQ(syncer.durable(), 1000u);
+  EXPECT_LE(syncer.syncs(), 1000u);
+}
+
+TEST(SyncerDeath, ASyncThatFailsEndsTheProcessWithItsReason) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        int ends[2];
+        GRID_CHECK(::pipe(ends) == 0);  // cannot be synced
+        Syncer syncer{Fd(ends[0])};
+        syncer.wrote(1);
+        syncer.wait(1);
+      },
+      "cannot be brought to disk.*Invalid argument");
 }
 
 // No file of this process may grow beyond `bytes` while it lives: what a full disk does.

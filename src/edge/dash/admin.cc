@@ -75,6 +75,12 @@ AdminAnswer adminErrorAnswer(const Error& error) {
 }
 
 AdminAnswer AdminApi::answer(const AdminQuestion& question) {
+  AdminAnswer given = decide(question);
+  if (question.method != "GET") parts_.store.flush();
+  return given;
+}
+
+AdminAnswer AdminApi::decide(const AdminQuestion& question) {
   const std::string& path = question.path;
   if (path == "/v1/tokens" || path.starts_with("/v1/tokens/")) return tokens(question);
   if (path == "/v1/secrets" || path.starts_with("/v1/secrets/")) return secrets(question);

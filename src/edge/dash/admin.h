@@ -46,6 +46,7 @@ class AdminApi {
  public:
   explicit AdminApi(AdminParts parts) : parts_(std::move(parts)), startedAt_(parts_.clock.now()) {}
 
+  // What it changed is on disk when it returns.
   AdminAnswer answer(const AdminQuestion& question);
 
   // Makes the links that sign in to the page; set by whoever owns the page.
@@ -54,6 +55,7 @@ class AdminApi {
   const AdminParts& parts() const { return parts_; }
 
  private:
+  AdminAnswer decide(const AdminQuestion& question);
   AdminAnswer status();
   AdminAnswer apps();
   AdminAnswer usage(const std::map<std::string, std::string>& query);

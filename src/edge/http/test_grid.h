@@ -97,14 +97,15 @@ class Grid : public FleetObserver {
   // What a container does after it was started, to its end.
   using Program = std::function<Task<void>(Grid&, std::shared_ptr<Container>)>;
 
-  explicit Grid(Nanos firstChunkAfter = std::chrono::seconds(2))
-      : store(openMemoryStore()),
+  explicit Grid(Nanos firstChunkAfter = std::chrono::seconds(2), std::unique_ptr<Store> kept = openMemoryStore())
+      : store(std::move(kept)),
+        gate(io, *store),
         calls(*store, functions, clock),
         meter(*store, clock),
         fleet(*store, calls, functions, orders, meter, clock),
         wakes(io),
         hub(io, *store, calls, fleet, wakes, clock),
-        rpc(io, clock, [this](const net::RequestHead& head) { return identify(head); }),
+        rpc(io, clock, [this](const net::RequestHead& head) { return identify(head); }, {.gate = &gate}),
         ingress(ingressParts(firstChunkAfter)),
         door(io, {}, makeRouter(routerParts())),
         port(*this) {
@@ -202,6 +203,7 @@ class Grid : public FleetObserver {
   asio::io_context io;
   SystemClock clock;
   std::unique_ptr<Store> store;
+  DiskGate gate;
   FunctionTable functions;
   BareOrders orders;
   App app = freshApp();

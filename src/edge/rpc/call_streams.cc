@@ -108,17 +108,17 @@ Task<Result<void>> putDataOut(CallParts parts, Context& context, api::FunctionCa
 
 void registerCallStreams(RpcServer& server, CallParts parts) {
   server.serverStream<api::FunctionCallGetDataRequest, api::DataChunk>(
-      "FunctionCallGetDataIn", {},
+      "FunctionCallGetDataIn", {.awaitsDisk = false},
       [parts](Context& c, api::FunctionCallGetDataRequest in, StreamWriter<api::DataChunk>& writer) {
         return getData(parts, c, std::move(in), writer, Direction::in);
       });
   server.serverStream<api::FunctionCallGetDataRequest, api::DataChunk>(
-      "FunctionCallGetDataOut", {},
+      "FunctionCallGetDataOut", {.awaitsDisk = false},
       [parts](Context& c, api::FunctionCallGetDataRequest in, StreamWriter<api::DataChunk>& writer) {
         return getData(parts, c, std::move(in), writer, Direction::out);
       });
   server.unary<api::FunctionCallPutDataRequest, google::protobuf::Empty>(
-      "FunctionCallPutDataOut", {.access = Access::container},
+      "FunctionCallPutDataOut", {.access = Access::container, .awaitsDisk = false},
       [parts](Context& c, api::FunctionCallPutDataRequest in) { return putDataOut(parts, c, std::move(in)); });
 }
 

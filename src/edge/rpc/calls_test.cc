@@ -18,6 +18,7 @@ using Body = std::function<api::FunctionPutOutputsItem(const api::FunctionGetInp
 api::FunctionPutOutputsItem returned(const api::FunctionGetInputsItem& item, const std::string& data) {
   api::FunctionPutOutputsItem out;
   out.set_input_id(item.input_id());
+  out.set_retry_count(item.retry_count());
   out.mutable_result()->set_status(api::GenericResult::GENERIC_STATUS_SUCCESS);
   out.mutable_result()->set_data(data);
   out.set_data_format(api::DATA_FORMAT_PICKLE);
@@ -90,6 +91,49 @@ class CallRpcs : public ::testing::Test {
     *answer = co_await line->ask<Resp>(name, std::move(request));
   }
 };
+
+template <class Resp, class Req>
+Task<void> keepAnswer(Line line, std::string name, Req request, std::optional<Resp>* answer) {
+  *answer = co_await line->ask<Resp>(name, std::move(request));
+}
+
+TEST(CallsAndTheDisk, AnswersWaitForItAndContainersDoNot) {
+  std::unique_ptr<CrashingStore> store = openCrashingStore();
+  CrashingStore& disk = *store;
+  int killed = 0;
+  Grid grid(std::chrono::seconds(2), std::move(store));
+  Function& f =
+      grid.add("f", [&](Grid&, Line container) { return serveUntilKilled(std::move(container), echoed, &killed); });
+  grid.deploy("f");
+  auto client = std::make_shared<Container>(grid.io, grid.url());
+
+  api::FunctionMapRequest request;
+  request.set_function_id(f.id.str());
+  request.set_function_call_type(api::FUNCTION_CALL_TYPE_UNARY);
+  request.add_pipelined_inputs()->mutable_input()->set_args("hi");
+  std::optional<api::FunctionMapResponse> made;
+  spawn(grid.io, keepAnswer(client, "FunctionMap", request, &made));
+  const auto ran = [&] {
+    const auto calls = disk.unfinishedCalls();
+    return disk.written() > 1 && calls.ok() && calls->empty();
+  };
+  grid.runUntil(ran, "the container took the input and gave its output");
+  EXPECT_FALSE(made) << "the call is not on disk";
+  disk.flush();
+  grid.runUntil([&] { return made.has_value(); }, "the call is acknowledged");
+
+  ASSERT_TRUE(disk.apply(Batch().put(Object{"app", "ap-9", "you", "main", "later", true, {}, ""})).ok());
+  api::FunctionGetOutputsRequest ask;
+  ask.set_function_call_id(made->function_call_id());
+  std::optional<api::FunctionGetOutputsResponse> got;
+  spawn(grid.io, keepAnswer(client, "FunctionGetOutputs", ask, &got));
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
+  grid.io.run_until(until);
+  EXPECT_FALSE(got) << "what it shows is not on disk";
+  disk.flush();
+  grid.runUntil([&] { return got.has_value(); }, "the output is shown");
+  EXPECT_EQ(got->outputs(0).result().data(), "hi!");
+}
 
 TEST_F(CallRpcs, ARemoteCallComesBackWithItsResult) {
   Function& f = function(echoed);

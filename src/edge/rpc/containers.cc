@@ -71,8 +71,9 @@ Task<Result<api::FunctionGetInputsResponse>> getInputs(CallParts parts, Context&
 Result<void> putOutputs(const CallParts& parts, Context& context, api::FunctionPutOutputsRequest in) {
   for (auto& item : *in.mutable_outputs()) {
     Outcome outcome = wire::readOutcome(std::move(*item.mutable_result()), item.data_format());
+    const auto attempt = static_cast<int>(item.retry_count());
     // stale: cancelled or run elsewhere meanwhile; there is nothing that the container could do about it.
-    RETURN_IF_ERROR(parts.calls.settle(context.caller.task, InputId{item.input_id()}, std::move(outcome)));
+    RETURN_IF_ERROR(parts.calls.settle(context.caller.task, InputId{item.input_id()}, std::move(outcome), attempt));
   }
   return {};
 }
@@ -115,7 +116,9 @@ Result<api::TaskClusterHelloResponse> cluster(const CallParts&, Context& context
 }  // namespace
 
 void registerContainers(RpcServer& server, CallParts parts) {
-  const Method container{.access = Access::container};
+  // What containers tell may be forgotten with the power that their machine loses too: a lease is then given again, and
+  // an output that nobody was shown (FunctionGetOutputs waits) is made again.
+  const Method container{.access = Access::container, .awaitsDisk = false};
   server.unary<Empty, Empty>("ContainerHello", container,
                              [parts](Context& c, Empty in) { return hello(parts, c, std::move(in)); });
   server.unary<api::ContainerHeartbeatRequest, api::ContainerHeartbeatResponse>(

@@ -192,7 +192,8 @@ Result<api::AppCountLogsResponse> countLogs(const LogParts& parts, Context& cont
 
 void registerLogs(RpcServer& server, LogParts parts) {
   server.serverStream<api::AppGetLogsRequest, api::TaskLogsBatch>(
-      "AppGetLogs", {}, [parts](Context& c, api::AppGetLogsRequest in, StreamWriter<api::TaskLogsBatch>& writer) {
+      "AppGetLogs", {.awaitsDisk = false},
+      [parts](Context& c, api::AppGetLogsRequest in, StreamWriter<api::TaskLogsBatch>& writer) {
         return getLogs(parts, c, std::move(in), writer);
       });
   server.unary<api::AppFetchLogsRequest, api::AppFetchLogsResponse>(

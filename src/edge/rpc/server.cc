@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <boost/asio/post.hpp>
 #include <charconv>
 #include <deque>
 #include <unordered_map>
@@ -105,14 +106,32 @@ struct Registered {
 
 }  // namespace
 
+DiskGate::DiskGate(asio::io_context& io, Store& store)
+    : io_(io), store_(store), advanced_(std::make_shared<Notifier>(io)) {
+  // The notifier is the loop's: it is shared so that a post on its way finds it.
+  store_.onDurable([this, advanced = std::weak_ptr(advanced_)] {
+    asio::post(io_, [advanced] {
+      if (const auto waiters = advanced.lock()) waiters->notifyAll();
+    });
+  });
+}
+
+DiskGate::~DiskGate() { store_.onDurable({}); }
+
+Task<void> DiskGate::pass() {
+  const Mark mark = store_.written();
+  while (store_.durable() < mark) co_await advanced_->wait(std::chrono::hours(1));
+}
+
 Error malformedMessage(const std::string& type) {
   return makeError(Code::invalidArgument, "the request is no {} message", type);
 }
 
 struct RpcServer::Impl {
   Impl(asio::io_context& io, const Clock& clock, Identify who, Options options)
-      : replies(io, clock, options), identify(std::move(who)) {}
+      : replies(io, clock, options), gate(options.gate), identify(std::move(who)) {}
   Replies replies;
+  DiskGate* const gate;
   Identify identify;
   std::map<std::string, Registered> methods;
 
@@ -178,6 +197,7 @@ struct RpcServer::Impl {
     } else {
       status = co_await runStream(method, context, std::move(bytes));
     }
+    if (context.gate) co_await context.gate->pass();
     for (auto& warning : context.warnings) status.warnings.push_back(std::move(warning));
     [[maybe_unused]] Result<void> sent = co_await context.call.finish(std::move(status), std::move(message));
   }
@@ -240,6 +260,7 @@ Task<void> RpcServer::serve(std::shared_ptr<net::Exchange> exchange) {
     co_return;
   }
   Context context{std::move(*caller), call, "", numberOf(call.metadata(), "x-retry-attempt")};
+  if (method.method.awaitsDisk) context.gate = impl->gate;
   if (const auto key = call.metadata().find("x-idempotency-key")) context.idempotencyKey = std::string(*key);
   co_await impl->answer(method, context, std::move(**request));
 }

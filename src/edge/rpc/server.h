@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "model/ids.h"
 #include "net/grpc.h"
+#include "store/store.h"
 
 namespace gridiron::edge {
 
@@ -44,6 +45,21 @@ struct Caller {
 // credentials the answer is an anonymous Caller.
 using Identify = std::function<Result<Caller>(const net::RequestHead&)>;
 
+// Where answers wait until what they tell is on disk. Loop thread only; before the store goes.
+class DiskGate {
+ public:
+  DiskGate(asio::io_context& io, Store& store);
+  ~DiskGate();
+
+  // Ends when everything that is written now is durable.
+  Task<void> pass();
+
+ private:
+  asio::io_context& io_;
+  Store& store_;
+  std::shared_ptr<Notifier> advanced_;
+};
+
 // One call while its handler runs; the handler may set what goes along with its answer.
 struct Context {
   Caller caller;
@@ -52,21 +68,23 @@ struct Context {
   int retryAttempt = 0;
   std::optional<Nanos> retryAfter{};    // with an Error: the client comes back after it, uncounted
   std::vector<std::string> warnings{};  // shown to the user by clients >= 1.6
+  DiskGate* gate = nullptr;             // null: its answers wait for no disk
 };
 
 // Sends the messages of a server stream.
 template <class Resp>
 class StreamWriter {
  public:
-  explicit StreamWriter(net::GrpcServerCall& call) : call_(call) {}
+  explicit StreamWriter(Context& context) : context_(context) {}
   // An Error means that the caller is gone: end the handler.
   Task<Result<void>> write(const Resp& message) {
     std::string bytes = message.SerializeAsString();
-    co_return co_await call_.write(std::move(bytes));
+    if (context_.gate) co_await context_.gate->pass();
+    co_return co_await context_.call.write(std::move(bytes));
   }
 
  private:
-  net::GrpcServerCall& call_;
+  Context& context_;
 };
 
 enum class Access {
@@ -82,6 +100,9 @@ struct Method {
   // Its answer is kept for the caller's idempotency key: a repetition of the call gets it, and one that arrives while
   // the first still runs waits for it. For RPCs that make or change something.
   bool once = false;
+  // Its answers wait until all that was written by then is on disk. Not for what may be forgotten: the caller would not
+  // be told a lie, as nobody has acted on it.
+  bool awaitsDisk = true;
   Works works = Works::yes;
   std::string note{};  // for docs/compatibility.md: what is missing
 };
@@ -95,6 +116,7 @@ class RpcServer {
     std::size_t rememberedReplies = 16384;
     std::size_t rememberedBytes = 64u << 20;
     Nanos rememberFor = std::chrono::minutes(10);
+    DiskGate* gate = nullptr;  // null: the store forgets nothing
   };
   RpcServer(asio::io_context& io, const Clock& clock, Identify identify);
   RpcServer(asio::io_context& io, const Clock& clock, Identify identify, Options options);
@@ -176,7 +198,7 @@ void RpcServer::serverStream(const std::string& name, Method method, Handler han
         Req request;
         if (!request.ParseFromString(bytes)) co_return net::GrpcStatus(malformedMessage(request.GetTypeName()));
         bytes = {};
-        StreamWriter<Resp> writer(context.call);
+        StreamWriter<Resp> writer(context);
         auto status = co_await handler(context, std::move(request), writer);
         co_return status;
       });
