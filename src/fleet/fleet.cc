@@ -21,7 +21,6 @@ void Fleet::onWork(std::function<void()> wake) { impl_->wake = std::move(wake); 
 
 Result<void> Fleet::load() {
   ASSIGN_OR_RETURN(auto left, impl_->store.instances({}, true, 0));
-  if (left.empty()) return {};
   Batch batch;
   for (auto& instance : left) {
     // Nobody saw how long it ran after that.
@@ -31,6 +30,8 @@ Result<void> Fleet::load() {
     impl_->meter.container(instance);
     batch.put(instance);
   }
+  // The meter writes by itself: it may have been told of containers that have no row yet.
+  RETURN_IF_ERROR(impl_->meter.closeOpen({}));
   return impl_->store.apply(batch);
 }
 

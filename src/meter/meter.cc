@@ -42,6 +42,20 @@ void Meter::container(const Instance& instance) {
 
 void Meter::input(UsageRecord record) { pending_[record.id] = std::move(record); }
 
+Result<void> Meter::closeOpen(const std::set<InstanceId>& alive) {
+  UsageQuery query;
+  query.kind = UsageKind::container;
+  query.since = clock_.now();  // and what has not ended
+  ASSIGN_OR_RETURN(auto records, store_.usage(query));
+  for (auto& record : records) {
+    if (record.endedAt != Time{} || alive.contains(record.instance) || pending_.contains(record.id)) continue;
+    record.endedAt = record.startedAt;
+    record.outcome = "control was restarted";
+    pending_[record.id] = std::move(record);
+  }
+  return {};
+}
+
 Result<void> Meter::flush() {
   if (pending_.empty()) return {};
   Batch batch;

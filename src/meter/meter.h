@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,9 @@ class Meter {
   // A container that became ready or is gone; one that never was ready costs nothing.
   void container(const Instance& instance);
   void input(UsageRecord record);
+  // After a restart: containers whose records are open in the store and that are no more, but for `alive`. Nobody saw
+  // how long they ran after they were ready.
+  Result<void> closeOpen(const std::set<InstanceId>& alive);
   // Writes what was gathered. On failure it is kept for the next time.
   Result<void> flush();
   bool isPending() const { return !pending_.empty(); }

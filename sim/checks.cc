@@ -1,0 +1,112 @@
+#include <algorithm>
+
+#include "sim/world.h"
+
+namespace gridiron::sim {
+
+using namespace std::chrono_literals;
+
+namespace {
+constexpr Nanos kOwnerless = 3min;  // a container may run that control has given up on, or does not know
+constexpr Nanos kLateBill = 2min;   // after a container's end control may take so long to know of it
+}  // namespace
+
+// After every step: nothing that was acknowledged is missing, no worker gives more than it has, no input is tried more
+// often than it may.
+void World::checkStep() {
+  for (const auto& [id, most] : attempts) {
+    if (most > 3) return fail(fmt::format("{} was run {} times", id.value, most + 1));
+  }
+  if (!control) return;
+  for (const auto& client : clients) {
+    if (client->call.empty() || client->given) continue;
+    const auto info = control->calls().info(client->call);
+    if (!info.ok()) return fail(fmt::format("{} was acknowledged and is lost", client->call.value));
+    if (info->inputs < std::ssize(client->acknowledged)) {
+      return fail(fmt::format("{} inputs of {} were acknowledged, {} are there", client->acknowledged.size(),
+                              client->call.value, info->inputs));
+    }
+    if (info->inputs != info->unfinished + info->succeeded + info->failed) {
+      return fail(fmt::format("{}: {} inputs, but {} unfinished and {} settled", client->call.value, info->inputs,
+                              info->unfinished, info->succeeded + info->failed));
+    }
+    if (info->succeeded + info->failed < std::ssize(client->seen)) {
+      return fail(fmt::format("{}: outputs that were shown are gone", client->call.value));
+    }
+  }
+  for (const auto& machine : machines) {
+    std::int64_t reserved = 0;
+    for (const auto& instance : control->fleet().instances()) {
+      if (instance.worker == machine->id()) reserved += instance.resources.memoryMb;
+    }
+    if (reserved > Machine::kMemoryMb) {
+      return fail(fmt::format("{} has {} MiB reserved of {}", machine->id().value, reserved, Machine::kMemoryMb));
+    }
+  }
+}
+
+// What a client is shown: by whom it was made, and the same as before.
+void World::checkOutput(Client& client, const Output& output) {
+  note("client {}: sees {} as {}", client.number, output.input.value, nameOf(output.outcome.status));
+  const auto accepted = client.acknowledged.find(output.index);
+  if (accepted != client.acknowledged.end() && accepted->second != output.input) {
+    return fail(fmt::format("index {} of {} is answered for another input", output.index, output.call.value));
+  }
+  const auto& value = output.outcome.value.data;
+  if (!value.empty() && value != fmt::format("{}/{}", output.instance.value, output.attempt)) {
+    return fail(fmt::format("{} was settled by {} while {}/{} held it", output.input.value, value,
+                            output.instance.value, output.attempt));
+  }
+  const auto [known, isNew] = client.seen.emplace(output.index, output);
+  if (!isNew && !(known->second == output)) {
+    fail(fmt::format("the result of {} was seen as {} and is now {}", output.input.value,
+                     nameOf(known->second.outcome.status), nameOf(output.outcome.status)));
+  }
+}
+
+// In the end: each input has the one output that was shown, bills are right, and nothing is left over.
+void World::finalChecks() {
+  for (const auto& client : clients) {
+    if (client->call.empty()) continue;
+    const auto page = control->calls().outputs(client->call, {});
+    if (!page.ok()) return fail("a finished call is gone");
+    std::set<InputId> inputs;
+    for (const auto& output : page->outputs) {
+      if (!inputs.insert(output.input).second) return fail(output.input.value + " was settled twice");
+      checkOutput(*client, output);
+    }
+    for (const auto& [index, id] : client->acknowledged) {
+      if (!inputs.contains(id)) return fail(id.value + " was acknowledged and has no output");
+    }
+  }
+  for (const auto& machine : machines) {
+    for (const auto& [id, box] : machine->boxes) {
+      const auto instance = control->fleet().find(id);
+      if (!instance || instance->state == InstanceState::gone) return fail(id.value + " runs and has no owner");
+    }
+  }
+  checkBills();
+}
+
+// A bill is for what ran: it begins after the sandbox did and ends, at most so long as control may take to know, after
+// it; while control lives every container that was ready has one.
+void World::checkBills() {
+  std::map<std::string, const Box*> byId;
+  for (const auto& box : boxes) byId[box->id.value] = box.get();
+  const auto records = disk.usage({});
+  if (!records.ok()) return fail("usage cannot be read");
+  for (const auto& record : *records) {
+    if (record.kind != UsageKind::container) continue;
+    const auto found = byId.find(record.id);
+    if (found == byId.end()) return fail(record.id + " is billed and never was");
+    const Box& box = *found->second;
+    if (record.startedAt < box.startedAt) return fail(record.id + " is billed from before it ran");
+    if (record.endedAt == Time{}) {
+      if (!box.alive) return fail(record.id + " has ended and its bill has not");
+      continue;
+    }
+    if (!box.alive && record.endedAt > box.endedAt + kLateBill) return fail(record.id + " is billed after its end");
+  }
+}
+
+}  // namespace gridiron::sim

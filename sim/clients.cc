@@ -1,0 +1,141 @@
+#include "sim/world.h"
+
+namespace gridiron::sim {
+
+using namespace std::chrono_literals;
+
+void World::call() {
+  auto client = std::make_shared<Client>();
+  client->number = static_cast<int>(clients.size());
+  client->function =
+      workloads[static_cast<std::size_t>(engine.random.below(static_cast<int>(workloads.size())))].function.id;
+  client->kind = engine.random.percent(40) ? CallKind::map : CallKind::unary;
+  if (client->kind == CallKind::map) client->inputs = 1 + engine.random.below(6);
+  client->perPut = 1 + engine.random.below(4);
+  client->cancels = engine.random.percent(12);
+  client->begunAt = engine.now();
+  clients.push_back(client);
+  note("client {}: calls {} with {} inputs", client->number, client->function.value, client->inputs);
+  open(client);
+}
+
+// The first inputs travel with the opening, as FunctionMap's do.
+void World::open(const std::shared_ptr<Client>& client) {
+  const auto again = [this, client](Nanos wait) { engine.in(wait, [this, client] { open(client); }); };
+  rpc(
+      -1, 8s, true,
+      [this, client, again](Control& control, const Control::Respond& respond) {
+        if (!control.replies.contains(client->number)) {
+          CallOptions wanted;
+          wanted.function = client->function;
+          wanted.kind = client->kind;
+          const auto call = control.calls().open(wanted);
+          if (!call.ok()) return respond([again] { again(1s); });
+          std::vector<NewInput> inputs;
+          for (int i = 0; i < std::min(client->perPut, client->inputs); ++i) inputs.push_back({i, {}, ""});
+          auto accepted = control.calls().put(*call, std::move(inputs));
+          if (!accepted.ok()) {
+            (void)control.calls().cancel(*call);
+            return respond([again] { again(1s); });
+          }
+          control.replies[client->number] = {*call, std::move(*accepted)};
+        }
+        respond([this, client, reply = control.replies[client->number]] {
+          client->call = reply.first;
+          for (const auto& input : reply.second) {
+            client->acknowledged[input.index] = input.id;
+            const auto& all = workloads;
+            for (const auto& w : all) {
+              if (w.function.id == client->function && engine.random.percent(w.poison)) poisoned.insert(input.id);
+            }
+          }
+          note("client {}: has {} with {} inputs", client->number, client->call.value, reply.second.size());
+          client->put = static_cast<int>(client->acknowledged.size());
+          putMore(client);
+          poll(client);
+          if (client->cancels) {
+            engine.in(engine.random.between(10ms, 3s), [this, client] { cancel(client); });
+          }
+        });
+      },
+      [again, this] { again(engine.random.between(100ms, 1s)); });
+}
+
+void World::putMore(const std::shared_ptr<Client>& client) {
+  if (client->kind != CallKind::map || client->cancelAsked) return;
+  if (client->put >= client->inputs) return finishInputs(client);
+  rpc(
+      -1, 8s, true,
+      [this, client](Control& control, const Control::Respond& respond) {
+        std::vector<NewInput> inputs;
+        const int last = std::min(client->put + client->perPut, client->inputs);
+        for (int i = client->put; i < last; ++i) inputs.push_back({i, {}, ""});
+        auto accepted = control.calls().put(client->call, std::move(inputs));
+        if (!accepted.ok()) {
+          if (accepted.error().code == Code::failedPrecondition) return respond([] {});  // cancelled
+          if (accepted.error().code == Code::notFound) fail("a call that was acknowledged is not found");
+          return respond([this, client] { engine.in(1s, [this, client] { putMore(client); }); });
+        }
+        respond([this, client, accepted = std::move(*accepted)] {
+          for (const auto& input : accepted) {
+            const auto [known, isNew] = client->acknowledged.emplace(input.index, input.id);
+            if (known->second != input.id) fail("an index was acknowledged with two ids");
+            client->put = std::max(client->put, input.index + 1);
+          }
+          putMore(client);
+        });
+      },
+      [this, client] { engine.in(500ms, [this, client] { putMore(client); }); });
+}
+
+void World::finishInputs(const std::shared_ptr<Client>& client) {
+  rpc(
+      -1, 8s, true,
+      [this, client](Control& control, const Control::Respond& respond) {
+        const bool done = control.calls().finishInputs(client->call, client->inputs).ok();
+        respond([this, client, done] {
+          if (!done) engine.in(500ms, [this, client] { finishInputs(client); });
+        });
+      },
+      [this, client] { engine.in(500ms, [this, client] { finishInputs(client); }); });
+}
+
+void World::poll(const std::shared_ptr<Client>& client) {
+  if (client->done) return;
+  rpc(
+      -1, 30s, true,
+      [this, client](Control& control, const Control::Respond& respond) {
+        OutputQuery query;
+        query.after = client->after;
+        control.getOutputs(client->call, query, [this, client, respond](Result<OutputPage> page) {
+          if (!page.ok() && page.error().code == Code::notFound) fail("a call that was acknowledged is not found");
+          respond([this, client, page = std::move(page)] {
+            if (!page.ok()) return engine.in(1s, [this, client] { poll(client); });
+            for (const auto& output : page->outputs) checkOutput(*client, output);
+            client->after = page->lastEntryId;
+            client->done = page->finished;
+            if (client->done) note("client {}: is done", client->number);
+            engine.in(1ms, [this, client] { poll(client); });
+          });
+        });
+      },
+      [this, client] { engine.in(200ms, [this, client] { poll(client); }); });
+}
+
+void World::cancel(const std::shared_ptr<Client>& client) {
+  if (client->done) return;
+  client->cancelAsked = true;
+  const auto terminate = client->number % 2 == 0 ? Terminate::no : Terminate::containers;
+  rpc(
+      -1, 8s, true,
+      [this, client, terminate](Control& control, const Control::Respond& respond) {
+        note("client {}: cancels", client->number);
+        const bool done = control.calls().cancel(client->call, terminate).ok();
+        respond([this, client, done] {
+          if (!done) engine.in(500ms, [this, client] { cancel(client); });
+        });
+      },
+      [this, client] { engine.in(500ms, [this, client] { cancel(client); }); });
+}
+
+}  // namespace gridiron::sim
