@@ -7,7 +7,7 @@ namespace gridiron::sim {
 using namespace std::chrono_literals;
 
 namespace {
-constexpr Nanos kOwnerless = 3min;  // a container may run that control has given up on, or does not know
+constexpr Nanos kOwnerless = 1min;  // a container that control does not know may run on where control is
 constexpr Nanos kLateBill = 2min;   // after a container's end control may take so long to know of it
 }  // namespace
 
@@ -34,6 +34,7 @@ void World::checkStep() {
       return fail(fmt::format("{}: outputs that were shown are gone", client->call.value));
     }
   }
+  if (engine.steps % 16 == 0) checkOwners();
   for (const auto& machine : machines) {
     std::int64_t reserved = 0;
     for (const auto& instance : control->fleet().instances()) {
@@ -41,6 +42,23 @@ void World::checkStep() {
     }
     if (reserved > Machine::kMemoryMb) {
       return fail(fmt::format("{} has {} MiB reserved of {}", machine->id().value, reserved, Machine::kMemoryMb));
+    }
+  }
+}
+
+// A container that control does not know (any more) is stopped, once its machine can be reached.
+void World::checkOwners() {
+  for (const auto& machine : machines) {
+    for (const auto& [id, box] : machine->boxes) {
+      const auto instance = control->fleet().find(id);
+      const bool owned = instance && instance->state != InstanceState::gone;
+      if (owned || machine->cut || !machine->session() || machine->session()->broken) {
+        box->orphanSince = Time{};
+      } else if (box->orphanSince == Time{}) {
+        box->orphanSince = engine.now();
+      } else if (engine.now() > box->orphanSince + kOwnerless) {
+        return fail(id.value + " runs and has no owner");
+      }
     }
   }
 }

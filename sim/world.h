@@ -117,7 +117,7 @@ struct Box {
   bool asking = false;
   int unsaid = 0;  // outputs on their way
   std::map<InputId, Run> runs;
-  Time startedAt{}, endedAt{}, orderedAt{};
+  Time startedAt{}, endedAt{}, orderedAt{}, orphanSince{};
 };
 
 // The session between a machine and control: both directions in order, all or, from some moment on, nothing.
@@ -197,6 +197,7 @@ class World {
   void redeploy();
   void finalChecks();
   void checkStep();
+  void checkOwners();
   void checkBills();
   void checkOutput(Client& client, const Output& output);
   bool quiet();

@@ -18,6 +18,7 @@ constexpr Nanos kUnsavedFor = std::chrono::hours(24);   // nothing but memory ha
 constexpr Nanos kSweepEvery = std::chrono::seconds(30);
 constexpr Nanos kPruneEvery = std::chrono::hours(1);
 constexpr Nanos kKeepLogs = std::chrono::hours(24 * 35);
+constexpr Nanos kUnheard = std::chrono::minutes(1);  // after which a container that is silent runs it no more
 constexpr Nanos kOwedAgain = std::chrono::seconds(1);
 
 struct CallEntry {
@@ -25,6 +26,7 @@ struct CallEntry {
   std::map<int, InputId> byIndex;
   std::vector<Output> outputs;  // the n-th has sequence n + 1
   int unfinished = 0;
+  int unsaid = 0;      // of the outputs, the last ones: the store does not have them yet, so nobody may see them
   bool saved = false;  // its row is in the store
   Time touched{};      // last change or question
   std::optional<Time> clearedAt;
@@ -50,8 +52,8 @@ struct Queue {
 
 struct Holder {
   FunctionId function;
-  std::vector<InputId> held;         // not reported by the container yet, oldest first
-  std::set<InputId> settledWithout;  // of those: cancelled or timed out, the container does not know (or say) yet
+  std::vector<InputId> held;               // not reported by the container yet, oldest first
+  std::map<InputId, Time> settledWithout;  // of those: since when cancelled or timed out; it does not know or say yet
   std::vector<InputId> toCancel;
 };
 
@@ -205,6 +207,7 @@ struct Calls::Impl {
   Result<void> finish(const std::vector<Ending>& endings, Batch batch = {}) {
     std::vector<Output> outputs;
     std::unordered_map<CallId, std::int64_t> last;
+    bool stored = false;
     for (const auto& [id, outcome] : endings) {
       const auto& input = inputs.at(id).input;
       const auto& call = calls.at(input.call);
@@ -213,8 +216,11 @@ struct Calls::Impl {
                     outcome,    input.attempt, input.instance, input.startedAt,
                     clock.now()};
       if (call.durable()) batch.put(output);
+      stored = stored || call.durable();
       outputs.push_back(std::move(output));
     }
+    // In the order of their sequences: what is owed comes first.
+    if (stored) RETURN_IF_ERROR(payOwed());
     RETURN_IF_ERROR(store.apply(batch));
     for (auto& output : outputs) record(std::move(output));
     return {};
@@ -225,11 +231,14 @@ struct Calls::Impl {
     if (finish(endings).ok()) return;
     for (const auto& [id, outcome] : endings) {
       const auto& input = inputs.at(id).input;
-      const auto& call = calls.at(input.call);
+      auto& call = calls.at(input.call);
       Output output{id,         input.call,    input.index,    std::ssize(call.outputs) + 1,
                     outcome,    input.attempt, input.instance, input.startedAt,
                     clock.now()};
-      if (call.durable()) owe(Batch().put(output));
+      if (call.durable()) {
+        owe(Batch().put(output));
+        ++call.unsaid;
+      }
       record(std::move(output));
     }
   }
@@ -301,7 +310,7 @@ struct Calls::Impl {
   void tellHolder(const Input& input, Terminate terminate, const std::string& why) {
     const auto it = holders.find(input.instance);
     if (it == holders.end()) return;
-    it->second.settledWithout.insert(input.id);
+    it->second.settledWithout.emplace(input.id, clock.now());
     if (terminate == Terminate::containers) {
       tell([&](CallsObserver& o) { o.interruptWanted(input.instance, why); });
       return;
@@ -391,27 +400,52 @@ struct Calls::Impl {
     for (const auto& id : woken) tell([&](CallsObserver& o) { o.inputsQueued(id); });
   }
 
-  void payOwed() {
-    if (owed.empty() || clock.now() < owedAt) return;
+  // An Error: something is still owed.
+  Result<void> payOwed() {
     while (!owed.empty()) {
       const auto done = store.apply(owed.front());
       if (!done.ok() && done.error().code != Code::alreadyExists) {
         owedAt = clock.now() + kOwedAgain;
-        return;
+        return done;
       }
+      const auto paid = std::move(owed.front());
       owed.erase(owed.begin());
+      for (const auto& change : paid.changes()) {
+        const auto* output = std::get_if<Output>(&change);
+        const auto it = output ? calls.find(output->call) : calls.end();
+        if (it == calls.end()) continue;
+        --it->second.unsaid;
+        tell([&](CallsObserver& o) { o.outputsReady(output->call); });
+      }
+    }
+    return {};
+  }
+
+  // What was settled without its container, and the container never says so: it may never have got it.
+  void releaseUnheard() {
+    std::vector<std::pair<InstanceId, InputId>> unheard;
+    for (const auto& [instance, holder] : holders) {
+      for (const auto& [id, since] : holder.settledWithout) {
+        if (clock.now() >= since + kUnheard) unheard.emplace_back(instance, id);
+      }
+    }
+    for (const auto& [instance, id] : unheard) {
+      const auto it = holders.find(instance);
+      release(it->second, id);
+      if (it->second.held.empty()) holders.erase(it);
     }
   }
 
   void sweep() {
     if (clock.now() < sweptAt + kSweepEvery) return;
     sweptAt = clock.now();
+    releaseUnheard();
     Batch batch;
     for (auto it = calls.begin(); it != calls.end();) {
       const auto& entry = it->second;
       const bool cleared = entry.clearedAt && clock.now() >= *entry.clearedAt + kClearedFor;
       const auto keep = entry.saved ? options.keepInMemory : std::max(options.keepInMemory, kUnsavedFor);
-      const bool stale = entry.unfinished == 0 && clock.now() >= entry.touched + keep;
+      const bool stale = entry.unfinished == 0 && entry.unsaid == 0 && clock.now() >= entry.touched + keep;
       if (cleared && entry.durable()) batch.eraseCall(entry.call.id);
       it = cleared || stale ? calls.erase(it) : std::next(it);
     }
@@ -608,7 +642,8 @@ Result<OutputPage> Calls::outputs(const CallId& id, const OutputQuery& query) {
   OutputPage page;
   auto last = sequenceOf(query.after);
   std::size_t bytes = 0;
-  for (auto i = static_cast<std::size_t>(last); i < entry->outputs.size(); ++i) {
+  const auto sayable = entry->outputs.size() - static_cast<std::size_t>(entry->unsaid);
+  for (auto i = static_cast<std::size_t>(last); i < sayable; ++i) {
     const auto& output = entry->outputs[i];
     const bool wanted =
         !query.indices || (output.index >= query.indices->first && output.index <= query.indices->second);
@@ -621,7 +656,7 @@ Result<OutputPage> Calls::outputs(const CallId& id, const OutputQuery& query) {
     last = output.sequence;
   }
   page.lastEntryId = entryId(last);
-  page.unfinishedInputs = entry->unfinished;
+  page.unfinishedInputs = entry->unfinished + entry->unsaid;
   const auto expected = entry->call.kind == CallKind::map ? entry->call.expectedInputs : 1;
   const bool complete = expected >= 0 && std::ssize(entry->byIndex) >= expected;
   page.finished = entry->unfinished == 0 && (complete || entry->call.cancelled) && last == std::ssize(entry->outputs);
@@ -738,7 +773,7 @@ void Calls::acknowledge(const CallId& id, Direction direction, std::int64_t upTo
 }
 
 void Calls::expire() {
-  impl_->payOwed();
+  if (!impl_->owed.empty() && impl_->clock.now() >= impl_->owedAt) (void)impl_->payOwed();
   impl_->expireTimeouts();
   impl_->expireDelays();
   impl_->sweep();

@@ -756,13 +756,39 @@ TEST_F(CallsTest, WhatEndsWithoutACallerIsOwedToAFullDisk) {
   put(call);
   store.full = true;
   calls().failWaiting(f, outcome(OutcomeStatus::initFailure, "ImportError"));
-  EXPECT_EQ(outcomeOf(call).exception, "ImportError");
+  EXPECT_THAT(indices(call), IsEmpty()) << "nobody is shown what a restart would forget";
+  EXPECT_EQ(calls().outputs(call, {}).value().unfinishedInputs, 1);
   pass(0s);
   store.full = false;
+  notes.take();
   pass(1s);
+  EXPECT_THAT(notes.take(), ElementsAre("outputs"));
+  EXPECT_EQ(outcomeOf(call).exception, "ImportError");
   restart();
   EXPECT_EQ(outcomeOf(call).exception, "ImportError");
-  EXPECT_EQ(calls().demandOf(f).queued, 0);
+}
+
+TEST_F(CallsTest, WhatIsOwedToTheStoreIsWrittenBeforeWhatCameLater) {
+  const auto call = open(CallKind::map);
+  put(call, 0);
+  const auto running = lease(w1)[0];
+  put(call, 1);
+  store.full = true;
+  calls().failWaiting(f, kBad);
+  store.full = false;
+  EXPECT_EQ(settle(w1, running), Settled::accepted);
+  restart();
+  EXPECT_THAT(indices(call), ElementsAre(1, 0));
+}
+
+TEST_F(CallsTest, AContainerThatNeverHeardOfACancelledInputHoldsItNoMoreAfterAMinute) {
+  const auto call = open();
+  put(call);
+  lease(w1);
+  ASSERT_TRUE(calls().cancel(call).ok());
+  EXPECT_EQ(calls().heldBy(w1), 1) << "it may still run it";
+  pass(100s);
+  EXPECT_EQ(calls().heldBy(w1), 0);
 }
 
 TEST_F(CallsTest, MemoryIsGivenBackAndTheStoreStillKnows) {

@@ -644,6 +644,21 @@ TEST_F(FleetTest, AfterARestartLeftContainersAreClosedInTheBooks) {
   EXPECT_TRUE(restarted.killSwitch(ta));
 }
 
+// The meter's record was written and the container's row was not.
+TEST_F(FleetTest, AfterARestartNothingIsBilledOnForAContainerThatNobodyKnows) {
+  request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  ASSERT_TRUE(meter.flush().ok());
+  ASSERT_EQ(store->usage({}).value().size(), 1u);
+  Calls otherCalls{*store, functions, clock};
+  Meter otherMeter{*store, clock};
+  Fleet restarted{*store, otherCalls, functions, orders, otherMeter, clock};
+  ASSERT_TRUE(restarted.load().ok());
+  ASSERT_TRUE(otherMeter.flush().ok());
+  EXPECT_NE(store->usage({}).value()[0].endedAt, Time{});
+}
+
 TEST_F(FleetTest, StatsTellBacklogAndContainers) {
   change([](Function& x) { x.scaling.maxContainers = 1; });
   request(f);
