@@ -2,16 +2,7 @@
 
 namespace gridiron::sim {
 
-Disk::Disk() : memory_(openMemoryStore()) {}
-
-void Disk::crash() {
-  journal_.resize(durable_);
-  memory_ = openMemoryStore();
-  for (const auto& batch : journal_) {
-    const auto again = memory_->apply(batch);
-    if (!again.ok() && complain_) complain_("the disk cannot be read again: " + again.error().message);
-  }
-}
+Disk::Disk() : memory_(openCrashingStore()) {}
 
 Result<void> Disk::apply(const Batch& batch) {
   if (batch.empty()) return {};
@@ -22,7 +13,6 @@ Result<void> Disk::apply(const Batch& batch) {
     if (complain_) complain_("the store refused a change for what it says: " + done.error().message);
     return done;
   }
-  journal_.push_back(batch);
   return {};
 }
 

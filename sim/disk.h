@@ -3,7 +3,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "store/store.h"
@@ -21,12 +20,15 @@ class Disk final : public Store {
 
   enum class Mood { well, full, failing };  // failing: every other change is refused
   void setMood(Mood mood) { mood_ = mood; }
-  void syncUpTo(std::uint64_t mark) { durable_ = std::max(durable_, std::min(mark, marks())); }
-  std::uint64_t marks() const { return journal_.size(); }
-  std::uint64_t synced() const { return durable_; }
-  void crash();  // what was not durable is gone
+  void sync(Mark upTo) { memory_->sync(upTo); }
+  void crash() { memory_->crash(); }  // what was not durable is gone
 
   Result<void> apply(const Batch& batch) override;
+  Mark written() const override { return memory_->written(); }
+  Mark durable() const override { return memory_->durable(); }
+  void onDurable(std::function<void()> advanced) override { memory_->onDurable(std::move(advanced)); }
+  void flush() override { memory_->flush(); }
+  std::uint64_t syncs() const override { return memory_->syncs(); }
   Result<std::optional<Object>> get(const std::string& kind, const std::string& id) override {
     return memory_->get(kind, id);
   }
@@ -49,9 +51,7 @@ class Disk final : public Store {
   Result<void> prune(Time, Time) override { return {}; }  // schedules are shorter than anything is kept
 
  private:
-  std::unique_ptr<Store> memory_;
-  std::vector<Batch> journal_;
-  std::uint64_t durable_ = 0;
+  std::unique_ptr<CrashingStore> memory_;
   Mood mood_ = Mood::well;
   int refused_ = 0;
   Complain complain_;

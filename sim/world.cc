@@ -103,7 +103,7 @@ void World::startControl() {
 }
 
 void World::killControl() {
-  note("control {} is killed; {} of {} changes are durable", epoch, disk.synced(), disk.marks());
+  note("control {} is killed; {} of {} changes are durable", epoch, disk.durable(), disk.written());
   control.reset();
   crashed = true;
   ++epoch;
@@ -147,12 +147,12 @@ void World::rpc(int machine, Nanos patience, bool awaitsDisk, std::function<void
           answer();
         });
       };
-      if (!awaitsDisk || options.bug == Bug::ackBeforeCommit || disk.synced() >= disk.marks()) return send();
-      const auto mark = disk.marks();
+      if (!awaitsDisk || options.bug == Bug::ackBeforeCommit || disk.durable() >= disk.written()) return send();
+      const auto mark = disk.written();
       const auto synced = std::max<Nanos>(engine.random.between(1ms, lossy(10) ? 900ms : 20ms), 1ms);
       engine.in(synced, [this, mark, send, at] {
         if (epoch != at) return;
-        disk.syncUpTo(mark);
+        disk.sync(mark);
         send();
       });
     };

@@ -14,39 +14,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-// A store that can be told to refuse.
-class FullDisk final : public Store {
- public:
-  std::unique_ptr<Store> real = openMemoryStore();
-  bool full = false;
-
-  Result<void> apply(const Batch& batch) override {
-    if (full && !batch.empty()) return Error{Code::exhausted, "disk is full"};
-    return real->apply(batch);
-  }
-  Mark written() const override { return real->written(); }
-  Mark durable() const override { return real->durable(); }
-  void onDurable(std::function<void()> advanced) override { real->onDurable(std::move(advanced)); }
-  void flush() override { real->flush(); }
-  std::uint64_t syncs() const override { return real->syncs(); }
-  Result<std::optional<Object>> get(const std::string& k, const std::string& id) override { return real->get(k, id); }
-  Result<std::optional<Object>> find(const std::string& k, const std::string& w, const std::string& e,
-                                     const std::string& n) override {
-    return real->find(k, w, e, n);
-  }
-  Result<std::vector<Object>> list(const ObjectQuery& q) override { return real->list(q); }
-  Result<std::optional<StoredCall>> call(const CallId& id) override { return real->call(id); }
-  Result<std::vector<StoredCall>> unfinishedCalls() override { return real->unfinishedCalls(); }
-  Result<std::vector<LogEntry>> logs(const LogQuery& q) override { return real->logs(q); }
-  Result<std::vector<LogBucket>> countLogs(const LogQuery& q, Nanos w) override { return real->countLogs(q, w); }
-  Result<std::optional<Instance>> instance(const InstanceId& id) override { return real->instance(id); }
-  Result<std::vector<Instance>> instances(const AppId& a, bool live, int n) override {
-    return real->instances(a, live, n);
-  }
-  Result<std::vector<UsageRecord>> usage(const UsageQuery& q) override { return real->usage(q); }
-  Result<void> prune(Time calls, Time logs) override { return real->prune(calls, logs); }
-};
-
 struct Notes final : CallsObserver {
   std::vector<std::string> told;
   void inputsQueued(const FunctionId& id) override { told.push_back("queued " + id.value); }
@@ -72,7 +39,8 @@ const Outcome kBad = outcome(OutcomeStatus::failure, "ValueError('x')");
 class CallsTest : public testing::Test {
  protected:
   FakeClock clock;
-  FullDisk store;
+  std::unique_ptr<CrashingStore> disk = openCrashingStore();
+  CrashingStore& store = *disk;
   FunctionTable functions;
   Calls::Options options;
   std::unique_ptr<Calls> made;
@@ -741,12 +709,12 @@ TEST_F(CallsTest, OnAFullDiskNothingIsAcceptedAndNothingLost) {
   const auto call = open();
   const auto input = put(call);
   lease(w1);
-  store.full = true;
+  store.fill(true);
   const auto refused = open();
   EXPECT_EQ(calls().put(refused, {NewInput{}}).error().code, Code::exhausted);
   EXPECT_EQ(calls().demandOf(f).queued, 0);
   EXPECT_EQ(calls().settle(w1, input, kGood).error().code, Code::exhausted);
-  store.full = false;
+  store.fill(false);
   EXPECT_EQ(settle(w1, input), Settled::accepted) << "the container tried again";
   EXPECT_EQ(outcomeOf(call), kGood);
 }
@@ -754,12 +722,12 @@ TEST_F(CallsTest, OnAFullDiskNothingIsAcceptedAndNothingLost) {
 TEST_F(CallsTest, WhatEndsWithoutACallerIsOwedToAFullDisk) {
   const auto call = open();
   put(call);
-  store.full = true;
+  store.fill(true);
   calls().failWaiting(f, outcome(OutcomeStatus::initFailure, "ImportError"));
   EXPECT_THAT(indices(call), IsEmpty()) << "nobody is shown what a restart would forget";
   EXPECT_EQ(calls().outputs(call, {}).value().unfinishedInputs, 1);
   pass(0s);
-  store.full = false;
+  store.fill(false);
   notes.take();
   pass(1s);
   EXPECT_THAT(notes.take(), ElementsAre("outputs"));
@@ -773,9 +741,9 @@ TEST_F(CallsTest, WhatIsOwedToTheStoreIsWrittenBeforeWhatCameLater) {
   put(call, 0);
   const auto running = lease(w1)[0];
   put(call, 1);
-  store.full = true;
+  store.fill(true);
   calls().failWaiting(f, kBad);
-  store.full = false;
+  store.fill(false);
   EXPECT_EQ(settle(w1, running), Settled::accepted);
   restart();
   EXPECT_THAT(indices(call), ElementsAre(1, 0));
