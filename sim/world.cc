@@ -232,6 +232,23 @@ bool World::quiet() {
   return !control->meter().isPending();
 }
 
+void World::noteLeft() {
+  if (!control) return note("control is not there");
+  for (const auto& instance : control->fleet().instances()) {
+    note("left: {} of {} on {}, {}, holds {}: {}", instance.id.value, instance.function.value, instance.worker.value,
+         nameOf(instance.state), control->calls().heldBy(instance.id), instance.why);
+  }
+  for (const auto& demand : control->calls().demand()) {
+    note("left: {} has {} queued and {} running", demand.function.value, demand.queued, demand.running);
+  }
+  for (const auto& machine : machines) {
+    for (const auto& [id, box] : machine->boxes) {
+      note("left: {} runs on {}, {} inputs, {}{}{}", id.value, machine->id().value, box->runs.size(),
+           box->asking ? "asks" : "does not ask", box->leaving ? ", leaves" : "", box->started ? "" : ", starts");
+    }
+  }
+}
+
 // Peace: no more faults, and one machine at least. Everything ends within half an hour.
 void World::recover() {
   note("no more faults from here on");
@@ -250,6 +267,7 @@ void World::recover() {
   const auto until = engine.now() + 30min;
   while (!failure && engine.now() < until && !quiet()) step();
   if (failure || quiet()) return;
+  noteLeft();
   for (const auto& client : clients) {
     if (!client->done) {
       return fail(fmt::format("client {} ({}) still waits after half an hour of peace: {} of {} outputs",

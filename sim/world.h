@@ -201,6 +201,7 @@ class World {
   void checkBills();
   void checkOutput(Client& client, const Output& output);
   bool quiet();
+  void noteLeft();
 
   // An RPC from machine (-1: from a client) to control. `serve` runs there and may answer later; exactly one of the
   // answer and `failed` comes about at who asked, if nothing else is there to stop it.

@@ -18,7 +18,7 @@ constexpr Nanos kUnsavedFor = std::chrono::hours(24);   // nothing but memory ha
 constexpr Nanos kSweepEvery = std::chrono::seconds(30);
 constexpr Nanos kPruneEvery = std::chrono::hours(1);
 constexpr Nanos kKeepLogs = std::chrono::hours(24 * 35);
-constexpr Nanos kUnheard = std::chrono::minutes(1);  // after which a container that is silent runs it no more
+constexpr Nanos kUnheard = std::chrono::minutes(1);  // a container may not end what was cancelled
 constexpr Nanos kOwedAgain = std::chrono::seconds(1);
 
 struct CallEntry {
@@ -421,25 +421,31 @@ struct Calls::Impl {
     return {};
   }
 
-  // What was settled without its container, and the container never says so: it may never have got it.
-  void releaseUnheard() {
-    std::vector<std::pair<InstanceId, InputId>> unheard;
+  // A container that runs one thing at a time and asks for the next has done with what was settled without it.
+  void hearAsking(const InstanceId& instance) {
+    const auto it = holders.find(instance);
+    if (it == holders.end() || it->second.settledWithout.empty()) return;
+    const auto& function = queues[it->second.function].function;
+    if (!function || function->maxConcurrentInputs > 1) return;
+    const auto done = it->second.settledWithout;
+    for (const auto& [id, since] : done) release(it->second, id);
+    if (it->second.held.empty()) holders.erase(it);
+  }
+
+  // What was settled without its container, and the container says nothing: it hangs, or never heard of it.
+  void interruptSilent() {
     for (const auto& [instance, holder] : holders) {
-      for (const auto& [id, since] : holder.settledWithout) {
-        if (clock.now() >= since + kUnheard) unheard.emplace_back(instance, id);
-      }
-    }
-    for (const auto& [instance, id] : unheard) {
-      const auto it = holders.find(instance);
-      release(it->second, id);
-      if (it->second.held.empty()) holders.erase(it);
+      const auto silent = std::count_if(holder.settledWithout.begin(), holder.settledWithout.end(),
+                                        [&](const auto& since) { return clock.now() >= since.second + kUnheard; });
+      if (silent == 0 || silent < std::ssize(holder.held)) continue;
+      tell([&](CallsObserver& o) { o.interruptWanted(instance, "it did not end an input that was cancelled"); });
     }
   }
 
   void sweep() {
     if (clock.now() < sweptAt + kSweepEvery) return;
     sweptAt = clock.now();
-    releaseUnheard();
+    interruptSilent();
     Batch batch;
     for (auto it = calls.begin(); it != calls.end();) {
       const auto& entry = it->second;
@@ -565,6 +571,7 @@ Result<void> Calls::finishInputs(const CallId& id, int count) {
 }
 
 std::vector<Lease> Calls::lease(const InstanceId& instance, const FunctionId& id, int most) {
+  impl_->hearAsking(instance);
   std::vector<Lease> leases;
   const auto found = impl_->queues.find(id);
   if (found == impl_->queues.end()) return leases;

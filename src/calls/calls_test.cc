@@ -749,14 +749,26 @@ TEST_F(CallsTest, WhatIsOwedToTheStoreIsWrittenBeforeWhatCameLater) {
   EXPECT_THAT(indices(call), ElementsAre(1, 0));
 }
 
-TEST_F(CallsTest, AContainerThatNeverHeardOfACancelledInputHoldsItNoMoreAfterAMinute) {
+TEST_F(CallsTest, AContainerThatNeverHeardOfACancelledInputHasDoneWithItWhenItAsksForMore) {
   const auto call = open();
   put(call);
   lease(w1);
   ASSERT_TRUE(calls().cancel(call).ok());
   EXPECT_EQ(calls().heldBy(w1), 1) << "it may still run it";
-  pass(100s);
+  EXPECT_THAT(lease(w1), IsEmpty());
   EXPECT_EQ(calls().heldBy(w1), 0);
+}
+
+TEST_F(CallsTest, AContainerThatDoesNotEndACancelledInputIsInterruptedAfterAMinute) {
+  const auto call = open();
+  put(call);
+  lease(w1);
+  ASSERT_TRUE(calls().cancel(call).ok());
+  notes.take();
+  pass(59s);
+  EXPECT_THAT(notes.take(), IsEmpty());
+  pass(31s);
+  EXPECT_THAT(notes.take(), ElementsAre("interrupt ta-1"));
 }
 
 TEST_F(CallsTest, MemoryIsGivenBackAndTheStoreStillKnows) {
