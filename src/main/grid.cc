@@ -24,6 +24,7 @@
 #include "edge/rpc/objects.h"
 #include "edge/rpc/server.h"
 #include "edge/rpc/wakes.h"
+#include "edge/schedules.h"
 #include "fleet/fleet.h"
 #include "main/data_folder.h"
 
@@ -82,6 +83,7 @@ struct Grid::Impl {
   std::unique_ptr<StartOrders> orders;
   std::unique_ptr<Fleet> fleet;
   std::unique_ptr<edge::Driver> driver;
+  std::unique_ptr<edge::Schedules> schedules;
   std::unique_ptr<edge::Wakes> wakes;
   std::unique_ptr<edge::LogHub> logs;
   std::unique_ptr<edge::WorkerLinks> links;
@@ -132,7 +134,11 @@ Result<void> Grid::Impl::openControl() {
   fleet = std::make_unique<Fleet>(*store, *calls, catalog->apps(), *orders, *meter, clock);
   driver = std::make_unique<edge::Driver>(io, *calls, *fleet, catalog->apps(), *meter);
   driver->alsoEachSecond([this] { catalog->expire(); });
+  schedules = std::make_unique<edge::Schedules>(*store, *calls, catalog->apps(), clock);
+  catalog->apps().observe(*schedules);
+  driver->alsoEachSecond([this] { schedules->turn(); });
   RETURN_IF_ERROR(calls->load());
+  RETURN_IF_ERROR(schedules->load());
   return fleet->load();
 }
 
@@ -206,6 +212,7 @@ Result<void> Grid::Impl::openAdmin() {
                                                             .clock = clock,
                                                             .fleet = fleet.get(),
                                                             .calls = calls.get(),
+                                                            .schedules = schedules.get(),
                                                             .url = config.publicUrl,
                                                             .domain = config.domain,
                                                             .version = GRIDIRON_VERSION});

@@ -27,6 +27,7 @@ Result<nlohmann::json> askOffline(const Settings& settings, const AdminRequest& 
                       .clock = clock,
                       .fleet = nullptr,
                       .calls = nullptr,
+                      .schedules = nullptr,
                       .url = publicUrlOf(settings),
                       .domain = settings.domain,
                       .version = GRIDIRON_VERSION});

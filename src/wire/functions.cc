@@ -269,6 +269,19 @@ void applyOptions(const api::FunctionOptions& options, api::Function& to) {
 
 }  // namespace
 
+std::optional<plan::Schedule> scheduleOf(const Function& function) {
+  if (!function.boundFrom.empty()) return std::nullopt;
+  const api::Function definition = parsed(function);
+  const api::Schedule& from = definition.schedule();
+  if (from.has_cron()) return plan::Schedule{from.cron().cron_string(), from.cron().timezone(), 0, {}};
+  if (!from.has_period()) return std::nullopt;
+  const auto& period = from.period();
+  const auto days = std::chrono::hours(24) * (static_cast<std::int64_t>(period.weeks()) * 7 + period.days());
+  const auto rest = std::chrono::hours(period.hours()) + std::chrono::minutes(period.minutes());
+  const auto seconds = std::chrono::duration_cast<Nanos>(std::chrono::duration<double>(period.seconds()));
+  return plan::Schedule{"", "", period.years() * 12 + period.months(), days + rest + seconds};
+}
+
 Result<Function> bindFunction(const Function& base, const Binding& binding) {
   api::FunctionOptions options;
   if (!options.ParseFromString(binding.options))

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -9,6 +10,7 @@
 #include "catalog/grid_config.h"
 #include "modal_proto/api.pb.h"
 #include "model/function.h"
+#include "plan/schedule.h"
 
 namespace gridiron::wire {
 
@@ -26,6 +28,9 @@ Result<ReadFunction> readFunction(::modal::client::FunctionCreateRequest&& reque
 
 // `base` with a class instance's parameters and options put on it. For Apps::setBinder.
 Result<Function> bindFunction(const Function& base, const Binding& binding);
+
+// When the function runs by itself, if its definition says so.
+std::optional<plan::Schedule> scheduleOf(const Function& function);
 
 // Addresses of web functions.
 class WebUrls {

@@ -57,6 +57,20 @@ json webUrl(const AdminParts& parts, const Function& function) {
          parts.domain + (port == std::string::npos ? "" : parts.url.substr(port));
 }
 
+json scheduleJson(const AdminParts& parts, const FunctionId& function) {
+  const auto planned = parts.schedules ? parts.schedules->of(function) : std::nullopt;
+  if (!planned) return nullptr;
+  json row = {{"next_run_at", planned->next ? momentJson(*planned->next) : json(nullptr)}};
+  const plan::Schedule& schedule = planned->schedule;
+  if (schedule.cron.empty()) {
+    row["every"] = {{"months", schedule.months}, {"seconds", std::chrono::duration<double>(schedule.interval).count()}};
+  } else {
+    row["cron"] = schedule.cron;
+    row["timezone"] = schedule.timezone.empty() ? "UTC" : schedule.timezone;
+  }
+  return row;
+}
+
 json functionJson(const AdminParts& parts, const App& app, const std::string& tag, const FunctionId& id, Names& names) {
   json row = {{"id", id.str()}, {"app", nameOf(app)}, {"app_id", app.id.str()}, {"function", tag}, {"url", nullptr}};
   if (auto function = names.findFunction(id)) row["url"] = webUrl(parts, *function);
@@ -65,6 +79,7 @@ json functionJson(const AdminParts& parts, const App& app, const std::string& ta
   row["running"] = stats.running;
   row["containers"] = stats.containers;
   row["starting"] = stats.starting;
+  row["schedule"] = scheduleJson(parts, id);
   return row;
 }
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "calls/calls.h"
 #include "catalog/catalog.h"
+#include "edge/schedules.h"
 #include "fleet/fleet.h"
 #include "meter/meter.h"
 #include "net/http.h"
@@ -33,10 +34,11 @@ struct AdminParts {
   Catalog& catalog;
   Meter& meter;
   const Clock& clock;
-  Fleet* fleet = nullptr;  // null: no grid runs, commands read the data folder
-  Calls* calls = nullptr;  // as fleet
-  std::string url;         // of the door, "http://localhost:8400"
-  std::string domain;      // functions' hosts are under it
+  Fleet* fleet = nullptr;                // null: no grid runs, commands read the data folder
+  Calls* calls = nullptr;                // as fleet
+  const Schedules* schedules = nullptr;  // as fleet
+  std::string url;                       // of the door, "http://localhost:8400"
+  std::string domain;                    // functions' hosts are under it
   std::string version;
 };
 

@@ -35,6 +35,7 @@ class Admin : public testing::Test {
                      .clock = clock,
                      .fleet = nullptr,
                      .calls = nullptr,
+                     .schedules = nullptr,
                      .url = "http://localhost:8400",
                      .domain = "localhost",
                      .version = "1"};

@@ -58,6 +58,7 @@ class DashTest : public testing::Test {
                      .clock = clock,
                      .fleet = nullptr,
                      .calls = nullptr,
+                     .schedules = nullptr,
                      .url = "http://localhost:8400",
                      .domain = "localhost",
                      .version = "1"};

@@ -310,7 +310,7 @@ void registerApps(RpcServer& server, ObjectParts parts) {
       [parts](Context& context, api::AppGetObjectsRequest request) { return objects(parts, context.caller, request); });
   server.unary<api::AppPublishRequest, api::AppPublishResponse>(
       "AppPublish",
-      {.once = true, .works = Works::partly, .note = "no staged deployments; schedules are kept, not run"},
+      {.once = true, .works = Works::partly, .note = "no staged deployments"},
       [parts](Context& context, api::AppPublishRequest request) { return publish(parts, context.caller, request); });
   server.unary<api::AppListRequest, api::AppListResponse>(
       "AppList", {},

@@ -101,6 +101,7 @@ Result<api::FunctionCreateResponse> create(const ObjectParts& parts, const Calle
   ASSIGN_OR_RETURN(wire::ReadFunction read, wire::readFunction(std::move(request), caller.clientVersion));
   Function function = std::move(read.function);
   RETURN_IF_ERROR(checkReferences(parts.catalog, function));
+  if (const auto schedule = wire::scheduleOf(function)) RETURN_IF_ERROR(plan::checkSchedule(*schedule));
   Apps& apps = parts.catalog.apps();
   ASSIGN_OR_RETURN(function.id, apps.precreate(app.id, function.tag, existing));
   function.app = app.id;
