@@ -102,7 +102,7 @@ class CallsObserver {
 
 // A call's life from accepted to settled. Knows nothing of machines: containers are names that lease and settle, and
 // whoever knows that one is gone says so by abandon(). Inputs of unary and map calls are in the store before put()
-// returns and their outputs before settle() does; web calls live in memory only. Loop thread only.
+// returns and their outputs before settle() does (on disk: see Store); web calls live in memory only. Loop thread only.
 class Calls {
  public:
   struct Options {
