@@ -309,8 +309,7 @@ void registerApps(RpcServer& server, ObjectParts parts) {
       "AppGetObjects", {},
       [parts](Context& context, api::AppGetObjectsRequest request) { return objects(parts, context.caller, request); });
   server.unary<api::AppPublishRequest, api::AppPublishResponse>(
-      "AppPublish",
-      {.once = true, .works = Works::partly, .note = "no staged deployments"},
+      "AppPublish", {.once = true, .works = Works::partly, .note = "no staged deployments"},
       [parts](Context& context, api::AppPublishRequest request) { return publish(parts, context.caller, request); });
   server.unary<api::AppListRequest, api::AppListResponse>(
       "AppList", {},
