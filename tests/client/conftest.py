@@ -29,6 +29,7 @@ class Grid:
         self.process = None
         self.port = None
         self.environment = {}
+        self.deployed = set()
 
     def start(self) -> None:
         log = open(self.data / "grid.log", "ab")
@@ -73,6 +74,19 @@ class Grid:
         assert done.returncode == expect, f"exit {done.returncode}\n{output}\n--- grid:\n{self.tail()}"
         return output
 
+    def deploy(self, file: str) -> None:
+        """Deploys an app of tests/client/apps, once in a run: stories share what is deployed."""
+        if file not in self.deployed:
+            self.modal("deploy", file)
+            self.deployed.add(file)
+
+    def app_logs(self, app: str) -> str:
+        """What `modal app logs` has so far, of clients that fetch and of those that only follow."""
+        try:
+            return self.modal("app", "logs", app, timeout=60 if CLIENT >= (1, 4) else 3)
+        except subprocess.TimeoutExpired as error:  # an older client follows for ever
+            return ((error.stdout or b"") + (error.stderr or b"")).decode()
+
     def tail(self, size: int = 3000) -> str:
         return (self.data / "grid.log").read_text(errors="replace")[-size:]
 
@@ -116,3 +130,13 @@ def grid():
     grid.stop()
     if not kept:
         shutil.rmtree(data, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def client(grid):
+    """The grid, with the client in this process signed in to it."""
+    before = dict(os.environ)
+    os.environ.update(grid.environment)
+    yield grid
+    os.environ.clear()
+    os.environ.update(before)

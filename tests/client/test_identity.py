@@ -27,7 +27,7 @@ def test_secrets_come_and_go_and_their_values_never_come_back(grid):
 def test_environments_come_and_go(grid):
     grid.modal("environment", "create", "staging")
     assert "staging" in grid.modal("environment", "list")
-    grid.modal("environment", "delete", "staging", "--yes")
+    grid.modal("environment", "delete", "staging", "--yes" if CLIENT >= (1, 1) else "--confirm")
     assert "staging" not in grid.modal("environment", "list")
 
 

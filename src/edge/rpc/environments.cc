@@ -19,11 +19,14 @@ std::array<int, 3> versionOf(const std::string& text) {
   return out;
 }
 
-// What the caller's client can work with.
+// What the caller's client can work with: an older one refuses the name of a newer builder.
 std::string builderFor(const ObjectParts& parts, const Caller& caller, const Environment& environment) {
   std::string version = parts.catalog.builderVersionOf(environment);
   const bool python = caller.clientType == api::CLIENT_TYPE_CLIENT || caller.clientType == api::CLIENT_TYPE_CONTAINER;
-  if (version == "2026.10" && python && versionOf(caller.clientVersion) < std::array{1, 6, 3}) version = "2025.06";
+  if (!python) return version;
+  const std::array<int, 3> client = versionOf(caller.clientVersion);
+  if (version == "2026.10" && client < std::array{1, 6, 3}) version = "2025.06";
+  if (version == "2025.06" && client < std::array{1, 1, 0}) version = "2024.10";
   return version;
 }
 

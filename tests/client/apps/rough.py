@@ -6,6 +6,8 @@ import time
 import modal
 
 app = modal.App("rough")
+new = tuple(int(part) for part in modal.__version__.split(".")[:2]) >= (1, 3)
+single_use = {"single_use_containers": True} if new else {"max_inputs": 1}
 endpoint = getattr(modal, "fastapi_endpoint", None) or modal.web_endpoint
 
 
@@ -22,7 +24,7 @@ def greedy(data: dict):
     return {"bytes": len(b"x" * (data.get("megabytes", 0) << 20))}
 
 
-@app.function(single_use_containers=True)
+@app.function(**single_use)
 @endpoint(method="POST")
 def once(data: dict):
     return {"task": os.environ["MODAL_TASK_ID"]}
