@@ -60,8 +60,7 @@ void Control::keepHouse() {
 }
 
 void Control::inputStarted(const Input& input) {
-  auto& most = world_.attempts[input.id];
-  most = std::max(most, input.attempt);
+  world_.checkAttempt(input);
   world_.note("control: {} attempt {} goes to {}", input.id.value, input.attempt, input.instance.value);
   wake();
 }

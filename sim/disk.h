@@ -20,6 +20,7 @@ class Disk final : public Store {
 
   enum class Mood { well, full, failing };  // failing: every other change is refused
   void setMood(Mood mood) { mood_ = mood; }
+  Mood mood() const { return mood_; }
   void sync(Mark upTo) { memory_->sync(upTo); }
   void crash() { memory_->crash(); }  // what was not durable is gone
 

@@ -179,10 +179,7 @@ void Machine::running(const std::shared_ptr<Box>& box) {
           [] {});
       return world_.engine.in(100ms, [this, box] { end(box, {1, 0, false, {}}); });
     }
-    for (int i = 0; i < slotsOf(box->workload->function); ++i) {
-      if (i == 0 || box->workload->function.batching.maxSize <= 1) ask(box);
-      break;  // one poll at a time; more are asked for as answers come
-    }
+    ask(box);
     beat(box);
   });
 }
@@ -234,10 +231,10 @@ void Machine::ask(const std::shared_ptr<Box>& box) {
 void Machine::begin(const std::shared_ptr<Box>& box, const Lease& lease) {
   const auto& id = lease.input.id;
   if (const auto known = box->runs.find(id); known != box->runs.end()) {
-    if (known->second.input.attempt == lease.input.attempt) return;  // the same answer again
+    if (known->second.attempt == lease.input.attempt) return;  // the same answer again
   }
   world_.note("{}: runs {} attempt {}", box->id.value, id.value, lease.input.attempt);
-  box->runs[id] = Box::Run{lease.input, false};
+  box->runs[id] = lease.input;
   auto& random = world_.engine.random;
   const auto& w = *box->workload;
   const auto took = random.between(w.shortest, w.longest);
@@ -247,7 +244,7 @@ void Machine::begin(const std::shared_ptr<Box>& box, const Lease& lease) {
   const bool raises = random.percent(w.raises) || world_.poisoned.contains(id);
   world_.engine.in(took, [this, box, id, attempt = lease.input.attempt, crashes, memory, raises] {
     const auto run = box->runs.find(id);
-    if (!box->alive || run == box->runs.end() || run->second.input.attempt != attempt) return;
+    if (!box->alive || run == box->runs.end() || run->second.attempt != attempt) return;
     if (crashes) return end(box, {1, 0, false, {}});
     if (memory) return end(box, {137, SIGKILL, true, {}});
     finish(box, id, raises ? OutcomeStatus::failure : OutcomeStatus::success);
@@ -255,7 +252,7 @@ void Machine::begin(const std::shared_ptr<Box>& box, const Lease& lease) {
 }
 
 void Machine::finish(const std::shared_ptr<Box>& box, const InputId& id, OutcomeStatus status) {
-  const Input input = box->runs.at(id).input;
+  const Input input = box->runs.at(id);
   box->runs.erase(id);
   ++box->unsaid;
   put(box, input, status);

@@ -105,7 +105,6 @@ void World::startControl() {
 void World::killControl() {
   note("control {} is killed; {} of {} changes are durable", epoch, disk.durable(), disk.written());
   control.reset();
-  crashed = true;
   ++epoch;
   disk.crash();
   for (auto& machine : machines) machine->breakSession(true);
@@ -203,8 +202,8 @@ void World::fault() {
       note("{}: its session breaks", machine.id().value);
       return machine.breakSession(random.percent(50));
     case 5:
-      note("the disk {}", random.percent(50) ? "is full" : "fails");
-      return disk.setMood(random.percent(50) ? Disk::Mood::full : Disk::Mood::failing);
+      disk.setMood(random.percent(50) ? Disk::Mood::full : Disk::Mood::failing);
+      return note("the disk {}", disk.mood() == Disk::Mood::full ? "is full" : "fails");
     case 6:
       return disk.setMood(Disk::Mood::well);
     case 7:

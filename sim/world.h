@@ -101,10 +101,6 @@ class Control : public CallsObserver {
 
 // A container as it runs: the client's loop, from its start to its end.
 struct Box {
-  struct Run {
-    Input input;
-    bool interrupted = false;
-  };
   InstanceId id;
   FunctionId function;
   const Workload* workload = nullptr;
@@ -116,7 +112,7 @@ struct Box {
   bool stopping = false;  // told to, before it was started
   bool asking = false;
   int unsaid = 0;  // outputs on their way
-  std::map<InputId, Run> runs;
+  std::map<InputId, Input> runs;
   Time startedAt{}, endedAt{}, orderedAt{}, orphanSince{};
 };
 
@@ -176,7 +172,7 @@ struct Client {
   std::map<int, Output> seen;  // by index
   std::string after = "0-0";
   int put = 0;  // inputs acknowledged
-  bool finishing = false, cancels = false, cancelAsked = false, done = false, given = false;
+  bool cancels = false, cancelAsked = false, done = false;
   Time begunAt{};
 };
 
@@ -198,6 +194,7 @@ class World {
   void finalChecks();
   void checkStep();
   void checkOwners();
+  void checkAttempt(const Input& input);
   void checkBills();
   void checkOutput(Client& client, const Output& output);
   bool quiet();
@@ -232,12 +229,10 @@ class World {
   std::unique_ptr<Control> control;  // null: it was killed
   int epoch = 0;
   bool troubled = true;  // faults may happen
-  bool crashed = false;  // control was killed once: what it had not written is gone
   std::vector<std::unique_ptr<Machine>> machines;
   std::vector<std::shared_ptr<Box>> boxes;  // all that ever were
   std::vector<std::shared_ptr<Client>> clients;
   std::set<InputId> poisoned;
-  std::map<InputId, int> attempts;  // most ever started
   std::optional<Failure> failure;
 };
 
