@@ -220,14 +220,17 @@ bool World::quiet() {
   for (const auto& client : clients) {
     if (!client->done) return false;
   }
-  std::size_t kept = 0, present = 0;
+  std::size_t kept = 0;
   for (const auto& w : workloads) kept += static_cast<std::size_t>(w.function.scaling.minContainers);
-  for (const auto& machine : machines) present += machine->boxes.size();
-  const auto instances = control->fleet().instances();
-  if (instances.size() != kept || present != kept) return false;
-  for (const auto& instance : instances) {
+  std::set<InstanceId> known, present;
+  for (const auto& instance : control->fleet().instances()) {
     if (instance.state != InstanceState::ready) return false;
+    known.insert(instance.id);
   }
+  for (const auto& machine : machines) {
+    for (const auto& [id, box] : machine->boxes) present.insert(id);
+  }
+  if (known.size() != kept || known != present) return false;
   return !control->meter().isPending();
 }
 
