@@ -31,9 +31,8 @@ Error explainFullDisk(Error error, const std::string& path) {
   if (free >= kFull && disk.f_favail > 0) return error;
   error.code = Code::exhausted;
   error.message += fmt::format(
-      "\nThe disk that images are kept on is full ({} MiB free in {}): make room there, then do the same again. What "
-      "this "
-      "step had written is removed.",
+      "\nThe disk that images are kept on is full ({} MiB free in {}): make room there, then do the same again. "
+      "What this step had written is removed.",
       free >> 20, path);
   return error;
 }
