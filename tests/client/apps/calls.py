@@ -70,7 +70,7 @@ def parent(n: int) -> list:
     return list(square.map(range(n)))
 
 
-@app.function()
+@app.function(max_containers=1)
 def sleeps_for_ever(marker: str):
     print("began", marker)
     try:
@@ -78,6 +78,11 @@ def sleeps_for_ever(marker: str):
     except BaseException as error:
         print("stopped", marker, type(error).__name__)
         raise
+
+
+@app.function()
+def says(x: int):
+    print("said", x)
 
 
 @app.function()
