@@ -70,7 +70,7 @@ void SandboxTest::SetUp() {
   options_.initPath = GRIDIRON_INIT;
   options_.instance = "test-" + std::to_string(pid);
   options_.bridge = "gt" + std::to_string(pid);
-  options_.subnet = "10." + std::to_string(214 + pid % 40) + ".0.0/16";
+  options_.subnet = "10." + std::to_string(64 + pid % 64) + ".0.0/16";  // grids on this host are above 10.128
   auto opened = open();
   ASSERT_TRUE(opened.ok()) << opened.error().message;
   sandboxes_ = std::move(*opened);
