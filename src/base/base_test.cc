@@ -6,6 +6,7 @@
 #include "base/id.h"
 #include "base/loop.h"
 #include "base/subprocess.h"
+#include "base/testing.h"
 
 namespace gridiron {
 namespace {
@@ -85,10 +86,9 @@ TEST(Subprocess, ThatDoesNotExistIsNamed) {
 }
 
 TEST(Files, AreReplacedAsAWhole) {
-  char directory[] = "/tmp/gridiron-files-XXXXXX";
-  ASSERT_NE(::mkdtemp(directory), nullptr);
-  const std::string path = std::string(directory) + "/a/b/file";
-  ASSERT_TRUE(makeDirectories(std::string(directory) + "/a/b").ok());
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/a/b/file";
+  ASSERT_TRUE(makeDirectories(directory.path() + "/a/b").ok());
   ASSERT_TRUE(writeFileAtomic(path, "one", 0600, Durable::yes).ok());
   ASSERT_TRUE(writeFileAtomic(path, "two", 0600, Durable::no).ok());
   EXPECT_EQ(*readFile(path), "two");

@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "base/fd.h"
-#include "base/id.h"
+#include "base/testing.h"
 
 namespace gridiron {
 namespace {
@@ -29,12 +29,9 @@ struct Events final : AppsObserver {
 class CatalogTest : public testing::Test {
  protected:
   CatalogTest() {
-    directory = std::filesystem::temp_directory_path() / randomId("catalog");
-    std::filesystem::create_directories(directory);
     blobs.emplace(*blob::Blobs::open(directory + "/blobs"));
     reopen();
   }
-  ~CatalogTest() override { std::filesystem::remove_all(directory); }
 
   // As after a restart of the process.
   void reopen() {
@@ -81,7 +78,8 @@ class CatalogTest : public testing::Test {
   }
 
   FakeClock clock;
-  std::string directory;
+  const TemporaryDirectory folder;
+  const std::string& directory = folder.path();
   std::unique_ptr<Store> store = openMemoryStore();
   std::optional<blob::Blobs> blobs;
   Events events;

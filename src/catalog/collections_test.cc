@@ -1,8 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
-
+#include "base/testing.h"
 #include "catalog/dicts.h"
 #include "catalog/queues.h"
 
@@ -19,7 +18,6 @@ using Values = std::vector<std::string>;
 class Collections : public testing::Test {
  protected:
   Collections() { reopen(); }
-  ~Collections() override { std::filesystem::remove_all(directory); }
 
   void reopen() {
     queues.reset();
@@ -47,7 +45,8 @@ class Collections : public testing::Test {
     return store->list(query).value().size();
   }
 
-  std::string directory = std::filesystem::temp_directory_path() / randomId("collections");
+  const TemporaryDirectory folder;
+  const std::string& directory = folder.path();
   FakeClock clock;
   Queues::Limits limits;
   std::unique_ptr<Store> store;

@@ -2,9 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-
-#include "base/id.h"
+#include "base/testing.h"
 #include "catalog/catalog.h"
 #include "modal_proto/api.pb.h"
 
@@ -17,12 +15,10 @@ namespace api = ::modal::client;
 class SchedulesTest : public testing::Test {
  protected:
   SchedulesTest() {
-    std::filesystem::create_directories(directory);
     blobs.emplace(*blob::Blobs::open(directory));
     catalog = *Catalog::open(*store, *blobs, clock, {.keyFile = "", .workspace = "acme", .builderVersion = "2025.06"});
     start();
   }
-  ~SchedulesTest() override { std::filesystem::remove_all(directory); }
 
   void start() {
     schedules.reset();
@@ -70,7 +66,8 @@ class SchedulesTest : public testing::Test {
   }
 
   FakeClock clock;
-  std::string directory = std::filesystem::temp_directory_path() / randomId("schedules");
+  const TemporaryDirectory folder;
+  const std::string& directory = folder.path();
   std::unique_ptr<Store> store = openMemoryStore();
   std::optional<blob::Blobs> blobs;
   std::unique_ptr<Catalog> catalog;

@@ -2,10 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/testing.h"
 #include "main/table.h"
 
 namespace gridiron {
@@ -23,13 +23,12 @@ TEST(SecretValues, LaterOnesWinAndAValueMayHoldAnything) {
 }
 
 TEST(SecretValues, ComeFromAFileOfVariables) {
-  char name[] = "/tmp/commands_test.XXXXXX";
-  ::close(mkstemp(name));
+  const TemporaryDirectory folder;
+  const std::string name = folder.path() + "/variables";
   ASSERT_TRUE(writeFileAtomic(name, "# no\n\n export A='q u'\nB=\"#1\"\r\nC=it's\n", 0600, Durable::no).ok());
   NewSecret secret;
   secret.envFile = name;
   auto values = readSecretValues(secret);
-  ::unlink(name);
   ASSERT_TRUE(values.ok()) << values.error().message;
   EXPECT_EQ(*values, (std::map<std::string, std::string>{{"A", "q u"}, {"B", "#1"}, {"C", "it's"}}));
 }

@@ -2,11 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
-
-#include <filesystem>
 
 #include "base/fd.h"
+#include "base/testing.h"
 
 namespace gridiron {
 namespace {
@@ -15,12 +13,7 @@ using testing::HasSubstr;
 
 class Config : public testing::Test {
  protected:
-  Config() {
-    char made[] = "/tmp/config_test.XXXXXX";
-    folder_ = mkdtemp(made);
-    sources_.environment = {{"HOME", folder_}};
-  }
-  ~Config() override { std::filesystem::remove_all(folder_); }
+  Config() { sources_.environment = {{"HOME", folder_}}; }
 
   void file(const std::string& text) {
     sources_.file = folder_ + "/grid.toml";
@@ -41,7 +34,8 @@ class Config : public testing::Test {
     return "no such key";
   }
 
-  std::string folder_;
+  const TemporaryDirectory directory_;
+  const std::string& folder_ = directory_.path();
   ConfigSources sources_;
 };
 

@@ -1,24 +1,19 @@
 #include "main/data_folder.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <filesystem>
+#include "base/testing.h"
 
 namespace gridiron {
 namespace {
 
 class DataFolderTest : public testing::Test {
  protected:
-  DataFolderTest() {
-    char made[] = "/tmp/data_folder_test.XXXXXX";
-    top_ = mkdtemp(made);
-    path_ = top_ + "/grid";
-  }
-  ~DataFolderTest() override { std::filesystem::remove_all(top_); }
-  std::string top_, path_;
+  const TemporaryDirectory directory_;
+  const std::string& top_ = directory_.path();
+  const std::string path_ = top_ + "/grid";
 };
 
 TEST_F(DataFolderTest, IsMadeForItsOwnerOnly) {

@@ -9,6 +9,8 @@
 
 #include <cstring>
 
+#include "base/testing.h"
+
 namespace gridiron::net {
 namespace {
 
@@ -403,9 +405,8 @@ TEST_F(DoorTest, ConnectionsBeyondTheMostWaitTheirTurn) {
 }
 
 TEST_F(DoorTest, AUnixSocketIsServedAndAStaleOneReplaced) {
-  char folder[] = "/tmp/doorXXXXXX";
-  ASSERT_NE(::mkdtemp(folder), nullptr);
-  const std::string path = std::string(folder) + "/sock";
+  const TemporaryDirectory folder;
+  const std::string path = folder.path() + "/sock";
   {  // left behind
     const Fd stale(::socket(AF_UNIX, SOCK_STREAM, 0));
     sockaddr_un at{};
@@ -428,7 +429,6 @@ TEST_F(DoorTest, AUnixSocketIsServedAndAStaleOneReplaced) {
   ASSERT_FALSE(refused.ok());
   EXPECT_THAT(refused.error().message, HasSubstr("unix:" + path));
   door_.reset();
-  ::rmdir(folder);
 }
 
 TEST_F(DoorTest, AddressesThatAreNoneAreNamed) {

@@ -6,6 +6,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include "base/testing.h"
 #include "net/door.h"
 #include "net/grpc.h"
 #include "net/grpc_frames.h"
@@ -282,9 +283,8 @@ TEST_F(Grpc, ALostConnectionIsReportedAndTheNextCallMakesAnother) {
 }
 
 TEST_F(Grpc, CallsGoThroughAUnixSocketAndAnAdoptedOne) {
-  char folder[] = "/tmp/doorgrpcXXXXXX";
-  ASSERT_NE(::mkdtemp(folder), nullptr);
-  const std::string path = std::string(folder) + "/sock";
+  const TemporaryDirectory folder;
+  const std::string path = folder.path() + "/sock";
   serve(echoUnary);
   ASSERT_TRUE(door_->listen("unix:" + path).ok());
   channel_ = std::make_unique<GrpcChannel>(io_, "unix:" + path);
@@ -303,7 +303,6 @@ TEST_F(Grpc, CallsGoThroughAUnixSocketAndAnAdoptedOne) {
   tell(expectUnary(channel_.get(), "adopted", "adopted"));
   door_.reset();
   EXPECT_NE(::access(path.c_str(), F_OK), 0) << "the socket's file stays behind";
-  ::rmdir(folder);
 }
 
 TEST_F(Grpc, AnAddressWhereNobodyListensIsUnavailable) {

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "base/testing.h"
 #include "net/door.h"
 #include "net/grpc.h"
 
@@ -27,7 +28,6 @@ using ::testing::StartsWith;
 class Certificate {
  public:
   Certificate() {
-    EXPECT_NE(::mkdtemp(folder_), nullptr);
     EVP_PKEY* key = EVP_EC_gen("P-256");
     X509* x509 = X509_new();
     X509_set_version(x509, 2);
@@ -48,8 +48,8 @@ class Certificate {
       X509_EXTENSION_free(extension);
     }
     X509_sign(x509, key, EVP_sha256());
-    files.certificate = std::string(folder_) + "/cert.pem";
-    files.key = std::string(folder_) + "/key.pem";
+    files.certificate = folder_.path() + "/cert.pem";
+    files.key = folder_.path() + "/key.pem";
     FILE* out = std::fopen(files.certificate.c_str(), "w");
     PEM_write_X509(out, x509);
     std::fclose(out);
@@ -59,17 +59,12 @@ class Certificate {
     X509_free(x509);
     EVP_PKEY_free(key);
   }
-  ~Certificate() {
-    ::unlink(files.certificate.c_str());
-    ::unlink(files.key.c_str());
-    ::rmdir(folder_);
-  }
   Certificate(const Certificate&) = delete;
   Certificate& operator=(const Certificate&) = delete;
   TlsFiles files;
 
  private:
-  char folder_[32] = "/tmp/doortlsXXXXXX";
+  const TemporaryDirectory folder_;
 };
 
 // A client of its own thread: sends `request`, gives what it was answered; `alpn` in wire form, empty for none.

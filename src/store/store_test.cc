@@ -6,11 +6,10 @@
 #include <sys/resource.h>
 
 #include <csignal>
-#include <filesystem>
 #include <future>
 #include <mutex>
 
-#include "base/id.h"
+#include "base/testing.h"
 #include "store/syncer.h"
 
 namespace gridiron {
@@ -19,12 +18,6 @@ namespace {
 using namespace std::chrono_literals;
 
 const Time kStart{std::chrono::seconds{1'700'000'000}};
-
-std::string temporaryDirectory() {
-  const auto path = std::filesystem::temp_directory_path() / randomId("gridiron-store");
-  std::filesystem::create_directories(path);
-  return path.string();
-}
 
 struct MemoryMaker {
   std::unique_ptr<Store> make() { return openMemoryStore(); }
@@ -35,8 +28,8 @@ struct CrashingMaker {
 };
 
 struct SqliteMaker {
-  std::string directory = temporaryDirectory();
-  ~SqliteMaker() { std::filesystem::remove_all(directory); }
+  const TemporaryDirectory folder;
+  const std::string& directory = folder.path();
   std::unique_ptr<Store> make() {
     auto store = openSqliteStore(directory + "/data/grid.db");
     GRID_CHECK(store.ok());
@@ -580,7 +573,8 @@ TEST_F(Crash, AFullDiskRefusesAndChangesNothing) {
 }
 
 TEST(Syncer, ManyMarksShareASyncAndTheLastIsWaitedFor) {
-  const auto path = temporaryDirectory() + "/log";
+  const TemporaryDirectory directory;
+  const auto path = directory.path() + "/log";
   Syncer syncer(Fd(::open(path.c_str(), O_RDWR | O_CREAT, 0600)));
   for (Mark mark = 1; mark <= 1000; ++mark) syncer.wrote(mark);
   syncer.wait(1000);

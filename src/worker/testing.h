@@ -9,13 +9,11 @@
 
 #include <atomic>
 #include <chrono>
-#include <filesystem>
 #include <map>
 #include <mutex>
 #include <thread>
 
 #include "base/digest.h"
-#include "base/id.h"
 #include "link.pb.h"
 #include "net/door.h"
 #include "net/grpc.h"
@@ -23,13 +21,6 @@
 
 // What the tests of the agent share: a control to talk to, sandboxes that are puppets, images that are at hand.
 namespace gridiron::worker::testing {
-
-// A directory that goes with the test.
-struct Scratch {
-  Scratch() : path("/tmp/gridiron-worker-" + randomAlnum(10)) { std::filesystem::create_directories(path); }
-  ~Scratch() { std::filesystem::remove_all(path); }
-  std::string path;
-};
 
 // A container that does what the test says.
 class Puppet final : public sandbox::Sandbox {

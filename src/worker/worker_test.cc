@@ -7,6 +7,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/testing.h"
 #include "worker/testing.h"
 
 namespace gridiron::worker {
@@ -50,8 +51,8 @@ class WorkerTest : public ::testing::Test {
     options.controlUrl = control.url;
     options.workerId = "wk-1";
     options.secret = "the-workers-secret";
-    options.dataDirectory = scratch.path + "/data";
-    options.cacheDirectory = scratch.path + "/cache";
+    options.dataDirectory = scratch.path() + "/data";
+    options.cacheDirectory = scratch.path() + "/cache";
     options.startThreads = 2;
     worker.emplace(io, options, puppets, images);
     spawn(io, worker->run());
@@ -90,7 +91,7 @@ class WorkerTest : public ::testing::Test {
     return control.event(task, link::InstanceEvent::EXITED).value_or(link::InstanceEvent());
   }
 
-  testing::Scratch scratch;
+  TemporaryDirectory scratch;
   asio::io_context io;
   testing::Control control;
   testing::Puppets puppets;
@@ -145,7 +146,7 @@ TEST_F(WorkerTest, AFailedStartLeavesNothingBehind) {
   control.start(order());
   EXPECT_THAT(exitOf("ta-1").error(), HasSubstr("network: veth: EPERM"));
   EXPECT_TRUE(until([&] { return worker->containers() == 0; }));
-  EXPECT_FALSE(std::filesystem::exists(scratch.path + "/data/containers/ta-1"));
+  EXPECT_FALSE(std::filesystem::exists(scratch.path() + "/data/containers/ta-1"));
 }
 
 TEST_F(WorkerTest, MountsBecomeTheTopmostLayerAndAreFetchedOnce) {
@@ -305,7 +306,7 @@ TEST_F(WorkerTest, WhatARunFunctionChangedBecomesAnImage) {
   link::StartInstance builder = order();
   builder.set_commit_as_image_id("im-7");
   testing::Puppet* puppet = started(builder);
-  EXPECT_EQ(puppet->spec.upper, scratch.path + "/data/containers/ta-1/changes");
+  EXPECT_EQ(puppet->spec.upper, scratch.path() + "/data/containers/ta-1/changes");
   puppet->end({0, 0, false});
   exitOf("ta-1");
   const link::FromWorker& told = control.told.at(control.told.size() - 2);

@@ -1,12 +1,8 @@
 #include "edge/dash/admin.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <filesystem>
-
-#include "blob/blob.h"
+#include "edge/dash/testing.h"
 #include "model/app.h"
 
 namespace gridiron::edge {
@@ -17,32 +13,8 @@ using nlohmann::json;
 using testing::HasSubstr;
 using testing::Not;
 
-// The API over a data folder without a running grid.
-class Admin : public testing::Test {
+class Admin : public AdminTest {
  protected:
-  Admin() {
-    char made[] = "/tmp/admin_test.XXXXXX";
-    folder = mkdtemp(made);
-    auto opened = blob::Blobs::open(folder);
-    EXPECT_TRUE(opened.ok());
-    blobs = std::make_unique<blob::Blobs>(std::move(*opened));
-    auto whole = Catalog::open(*store, *blobs, clock, {.keyFile = "", .workspace = "acme"});
-    EXPECT_TRUE(whole.ok());
-    catalog = std::move(*whole);
-    AdminParts parts{.store = *store,
-                     .catalog = *catalog,
-                     .meter = meter,
-                     .clock = clock,
-                     .fleet = nullptr,
-                     .calls = nullptr,
-                     .schedules = nullptr,
-                     .url = "http://localhost:8400",
-                     .domain = "localhost",
-                     .version = "1"};
-    api = std::make_unique<AdminApi>(parts);
-  }
-  ~Admin() override { std::filesystem::remove_all(folder); }
-
   AdminAnswer ask(const std::string& method, const std::string& path, json body = nullptr,
                   std::map<std::string, std::string> query = {}) {
     return api->answer({method, path, std::move(query), std::move(body)});
@@ -73,14 +45,6 @@ class Admin : public testing::Test {
     batch.put(record);
     ASSERT_TRUE(store->apply(batch).ok());
   }
-
-  FakeClock clock;
-  std::unique_ptr<Store> store = openMemoryStore();
-  Meter meter{*store, clock};
-  std::string folder;
-  std::unique_ptr<blob::Blobs> blobs;
-  std::unique_ptr<Catalog> catalog;
-  std::unique_ptr<AdminApi> api;
 };
 
 TEST_F(Admin, ANewTokenSignsInAndItsSecretIsToldOnce) {

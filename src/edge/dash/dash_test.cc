@@ -1,12 +1,8 @@
 #include "edge/dash/dash.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <filesystem>
-
-#include "blob/blob.h"
+#include "edge/dash/testing.h"
 
 namespace gridiron::edge {
 namespace {
@@ -41,31 +37,9 @@ class OneExchange final : public net::Exchange {
   bool gone() const override { return false; }
 };
 
-class DashTest : public testing::Test {
+class DashTest : public AdminTest {
  protected:
-  DashTest() {
-    char made[] = "/tmp/dash_test.XXXXXX";
-    folder = mkdtemp(made);
-    auto opened = blob::Blobs::open(folder);
-    EXPECT_TRUE(opened.ok());
-    blobs = std::make_unique<blob::Blobs>(std::move(*opened));
-    auto whole = Catalog::open(*store, *blobs, clock, {.keyFile = "", .workspace = "acme"});
-    EXPECT_TRUE(whole.ok());
-    catalog = std::move(*whole);
-    AdminParts parts{.store = *store,
-                     .catalog = *catalog,
-                     .meter = meter,
-                     .clock = clock,
-                     .fleet = nullptr,
-                     .calls = nullptr,
-                     .schedules = nullptr,
-                     .url = "http://localhost:8400",
-                     .domain = "localhost",
-                     .version = "1"};
-    api = std::make_unique<AdminApi>(parts);
-    dash = std::make_unique<Dash>(*api);
-  }
-  ~DashTest() override { std::filesystem::remove_all(folder); }
+  DashTest() { dash = std::make_unique<Dash>(*api); }
 
   std::shared_ptr<OneExchange> ask(const std::string& method, const std::string& target, const std::string& form = "",
                                    const std::string& scheme = "http") {
@@ -97,13 +71,7 @@ class DashTest : public testing::Test {
   }
 
   asio::io_context io;
-  FakeClock clock;
-  std::unique_ptr<Store> store = openMemoryStore();
-  Meter meter{*store, clock};
-  std::string folder, cookie;
-  std::unique_ptr<blob::Blobs> blobs;
-  std::unique_ptr<Catalog> catalog;
-  std::unique_ptr<AdminApi> api;
+  std::string cookie;
   std::unique_ptr<Dash> dash;
 };
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/id.h"
+#include "base/testing.h"
 #include "edge/http/ingress.h"
 #include "edge/http/router.h"
 #include "edge/rpc/calls.h"
@@ -118,14 +119,11 @@ class Grid : public FleetObserver {
     registerCalls(rpc, parts);
     registerContainers(rpc, parts);
     registerLogs(rpc, LogParts{hub, parts, [this](const AppId& id) { return findApp(id); }});
-    path_ = "/tmp/" + randomId("gridtest") + ".sock";
     Result<std::string> bound = door.listen("unix:" + path_);
     GRID_CHECK(bound.ok());
     joinWorker();
     spawn(io, tick(this));
   }
-  ~Grid() override { ::unlink(path_.c_str()); }
-
   // A web function at you--<label>.localhost.
   Function& web(const std::string& label, Program program) {
     Function& function = add(label, std::move(program));
@@ -337,7 +335,8 @@ class Grid : public FleetObserver {
   std::map<std::string, Function> byLabel_;
   std::map<FunctionId, Program> programs_;
   Port port;
-  std::string path_;
+  const TemporaryDirectory folder_;
+  const std::string path_ = folder_.path() + "/sock";
   bool stepping_ = false;
 };
 

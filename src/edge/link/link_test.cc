@@ -4,10 +4,8 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <filesystem>
-
 #include "base/fd.h"
-#include "base/id.h"
+#include "base/testing.h"
 #include "net/door.h"
 
 namespace gridiron::edge {
@@ -222,7 +220,8 @@ TEST_F(LinkTest, AWorkerThatComesAgainTakesTheOldOnesPlace) {
 }
 
 TEST_F(LinkTest, AFileComesWholeOrNotAtAll) {
-  file = "/tmp/gridiron-link-" + randomAlnum(8);
+  const TemporaryDirectory folder;
+  file = folder.path() + "/file";
   const std::string bytes(2'500'000, 'f');
   ASSERT_TRUE(writeFileAtomic(file, bytes, 0600, Durable::no).ok());
   for (const char* asked : {"here", "elsewhere"}) {
@@ -242,18 +241,17 @@ TEST_F(LinkTest, AFileComesWholeOrNotAtAll) {
     EXPECT_EQ(got == bytes, here);
     EXPECT_EQ(agent->call->status().code, here ? Code::ok : Code::notFound);
   }
-  std::filesystem::remove(file);
 }
 
 TEST(WorkerSecret, IsMadeOnceAndForItsOwnerOnly) {
-  const std::string path = "/tmp/gridiron-secret-" + randomAlnum(8);
+  const TemporaryDirectory folder;
+  const std::string path = folder.path() + "/secret";
   const Result<std::string> made = loadWorkerSecret(path);
   ASSERT_TRUE(made.ok());
   EXPECT_EQ(*loadWorkerSecret(path), *made);
   struct stat info {};
   ASSERT_EQ(::stat(path.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
-  std::filesystem::remove(path);
 }
 
 }  // namespace

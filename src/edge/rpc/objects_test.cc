@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "base/fd.h"
+#include "base/testing.h"
 #include "calls/calls.h"
 #include "edge/http/blobs.h"
 #include "edge/http/router.h"
@@ -38,8 +39,6 @@ struct NoOrders final : StartOrders {
 class ObjectRpcs : public testing::Test {
  protected:
   ObjectRpcs() {
-    directory = std::filesystem::temp_directory_path() / randomId("objects");
-    std::filesystem::create_directories(directory);
     blobs.emplace(*blob::Blobs::open(directory + "/blobs"));
     catalog = *Catalog::open(*store, *blobs, clock, {.keyFile = "", .workspace = "acme", .builderVersion = "2025.06"});
     calls.emplace(*store, catalog->apps(), clock);
@@ -77,7 +76,6 @@ class ObjectRpcs : public testing::Test {
     channel.emplace(io, config.publicUrl);
     token = *catalog->tokens().create("test", "ann");
   }
-  ~ObjectRpcs() override { std::filesystem::remove_all(directory); }
 
   void runUntil(const std::function<bool()>& done) {
     const auto limit = std::chrono::steady_clock::now() + 20s;
@@ -205,7 +203,9 @@ class ObjectRpcs : public testing::Test {
 
   SystemClock clock;
   asio::io_context io{1};
-  std::string directory, address;
+  const TemporaryDirectory folder;
+  const std::string& directory = folder.path();
+  std::string address;
   std::unique_ptr<Store> store = openMemoryStore();
   std::optional<blob::Blobs> blobs;
   std::unique_ptr<Catalog> catalog;
