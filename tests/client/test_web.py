@@ -22,7 +22,9 @@ def test_cold_warm_zero_cold(web):
     assert "sandbox" not in headers["server-timing"]
     live = [c for c in web.containers() if c["function"] == "echo"]
     assert len(live) == 1
+    assert live[0]["id"] in web.modal("container", "list", "--json")
     web.wait_until(lambda: not [c for c in web.containers() if c["function"] == "echo"], 20, "scaled to zero")
+    assert live[0]["id"] not in web.modal("container", "list", "--json")
     status, headers, _ = web.post("web-echo", {"word": "three"})
     assert status == 200 and "sandbox" in headers["server-timing"]
 

@@ -9,7 +9,7 @@ old = tuple(int(part) for part in modal.__version__.split(".")[:2]) < (1, 4)
 endpoint = modal.web_endpoint if old else modal.fastapi_endpoint
 
 
-@app.function(secrets=[modal.Secret.from_name("web-secret")], scaledown_window=2)
+@app.function(secrets=[modal.Secret.from_name("web-secret")], scaledown_window=6)
 @endpoint(method="POST")
 def echo(data: dict):
     print("echoing", data.get("word"))
