@@ -2,69 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <deque>
-#include <map>
-#include <set>
-#include <unordered_map>
 
-#include "calls/retry.h"
-#include "calls/stream.h"
+#include "calls/ledger.h"
 
 namespace gridiron {
-namespace {
-
-constexpr Nanos kClearedFor = std::chrono::minutes(1);  // a reply may be lost and asked for again
-constexpr Nanos kUnsavedFor = std::chrono::hours(24);   // nothing but memory has it
-constexpr Nanos kSweepEvery = std::chrono::seconds(30);
-constexpr Nanos kPruneEvery = std::chrono::hours(1);
-constexpr Nanos kKeepLogs = std::chrono::hours(24 * 35);
-constexpr Nanos kUnheard = std::chrono::minutes(1);  // a container may not end what was cancelled
-constexpr Nanos kOwedAgain = std::chrono::seconds(1);
-
-struct CallEntry {
-  Call call;
-  std::map<int, InputId> byIndex;
-  std::vector<Output> outputs;  // the n-th has sequence n + 1
-  int unfinished = 0;
-  int unsaid = 0;      // of the outputs, the last ones: the store does not have them yet, so nobody may see them
-  bool saved = false;  // its row is in the store
-  Time touched{};      // last change or question
-  std::optional<Time> clearedAt;
-  Stream in, out;
-
-  bool durable() const { return call.kind != CallKind::web; }
-};
-
-struct InputEntry {
-  Input input;
-  std::int64_t place = 0;  // in its function's queue, while queued
-  Time deadline{};         // while running
-};
-
-struct Queue {
-  std::shared_ptr<const Function> function;  // the newest seen, also when it is gone since
-  std::map<std::int64_t, InputId> waiting;   // by place
-  int delayed = 0;
-  int running = 0;
-
-  bool idle() const { return waiting.empty() && delayed == 0 && running == 0; }
-};
-
-struct Holder {
-  FunctionId function;
-  std::vector<InputId> held;               // not reported by the container yet, oldest first
-  std::map<InputId, Time> settledWithout;  // of those: since when cancelled or timed out; it does not know or say yet
-  std::vector<InputId> toCancel;
-};
-
-Outcome outcomeOf(OutcomeStatus status, std::string text) {
-  Outcome outcome;
-  outcome.status = status;
-  outcome.exception = std::move(text);
-  return outcome;
-}
-
-}  // namespace
 
 std::string entryId(std::int64_t sequence) { return fmt::format("{}-0", sequence); }
 
@@ -74,393 +15,48 @@ std::int64_t sequenceOf(const std::string& entryId) {
   return std::max<std::int64_t>(sequence, 0);
 }
 
-struct Calls::Impl {
-  Impl(Store& store, const Functions& functions, const Clock& clock, Options options)
-      : store(store), functions(functions), clock(clock), options(options), sweptAt(clock.now()), prunedAt(Time{}) {}
+InputQueue& Calls::Impl::queueOf(const FunctionId& id) {
+  auto& queue = queues[id];
+  if (auto newest = functions.find(id)) queue.function = std::move(newest);
+  return queue;
+}
 
-  Store& store;
-  const Functions& functions;
-  const Clock& clock;
-  const Options options;
-  std::vector<CallsObserver*> observers;
+void Calls::Impl::forgetIdleQueue(const FunctionId& id) {
+  const auto it = queues.find(id);
+  if (it != queues.end() && it->second.idle()) queues.erase(it);
+}
 
-  std::unordered_map<CallId, CallEntry> calls;
-  std::unordered_map<InputId, InputEntry> inputs;  // not settled
-  std::unordered_map<FunctionId, Queue> queues;
-  std::unordered_map<InstanceId, Holder> holders;
-  std::set<std::pair<Time, InputId>> timeouts;  // of running ones
-  std::set<std::pair<Time, InputId>> due;       // of delayed ones
-  std::map<FunctionId, Time> lingering;         // when a batch must not wait any longer
-  std::vector<Batch> owed;                      // changes that the store refused and that nobody will repeat
-  Time owedAt{};
-  std::int64_t back = 0, front = -1;  // places
-  Time sweptAt, prunedAt;
+Result<CallEntry*> Calls::Impl::reach(const CallId& id) {
+  const auto it = calls.find(id);
+  if (it != calls.end()) return &it->second;
+  ASSIGN_OR_RETURN(auto stored, store.call(id));
+  if (!stored) return makeError(Code::notFound, "function call '{}' not found or expired", id.value);
+  return adopt(std::move(*stored));
+}
 
-  template <class Tell>
-  void tell(Tell tell) {
-    for (auto* observer : observers) tell(*observer);
-  }
-
-  // --- looking up ---
-
-  Queue& queueOf(const FunctionId& id) {
-    auto& queue = queues[id];
-    if (auto newest = functions.find(id)) queue.function = std::move(newest);
-    return queue;
-  }
-
-  void forgetIdleQueue(const FunctionId& id) {
-    const auto it = queues.find(id);
-    if (it != queues.end() && it->second.idle()) queues.erase(it);
-  }
-
-  // The call, taken from the store if it is only there.
-  Result<CallEntry*> reach(const CallId& id) {
-    const auto it = calls.find(id);
-    if (it != calls.end()) return &it->second;
-    ASSIGN_OR_RETURN(auto stored, store.call(id));
-    if (!stored) return makeError(Code::notFound, "function call '{}' not found or expired", id.value);
-    return adopt(std::move(*stored));
-  }
-
-  CallEntry* adopt(StoredCall stored) {
-    auto& entry = calls[stored.call.id];
-    entry.call = std::move(stored.call);
-    entry.saved = true;
-    entry.touched = clock.now();
-    entry.outputs = std::move(stored.outputs);
-    for (auto& input : stored.inputs) {
-      entry.byIndex[input.index] = input.id;
-      if (input.state == InputState::settled) continue;
-      ++entry.unfinished;
-      input.instance = {};
-      const bool later = input.state == InputState::delayed && input.queuedAt > clock.now();
-      input.state = later ? InputState::delayed : InputState::queued;
-      const auto id = input.id;  // before it is moved from: the right side comes first
-      auto& kept = inputs[id] = InputEntry{std::move(input), 0, {}};
-      if (later) {
-        delay(kept);
-      } else {
-        enqueue(kept, back++);
-      }
-    }
-    return &entry;
-  }
-
-  // --- moving inputs between states; each keeps every index in step ---
-
-  void enqueue(InputEntry& entry, std::int64_t place) {
-    auto& queue = queueOf(entry.input.function);
-    entry.place = place;
-    entry.input.state = InputState::queued;
-    queue.waiting[place] = entry.input.id;
-    noteLinger(entry.input.function, queue);
-  }
-
-  void delay(InputEntry& entry) {
-    entry.input.state = InputState::delayed;
-    due.emplace(entry.input.queuedAt, entry.input.id);
-    ++queueOf(entry.input.function).delayed;
-  }
-
-  // Out of whatever index its state keeps it in. A running one stays in its holder's list.
-  void unlink(InputEntry& entry) {
-    auto& input = entry.input;
-    auto& queue = queues[input.function];
-    if (input.state == InputState::queued) {
-      queue.waiting.erase(entry.place);
-      noteLinger(input.function, queue);
-    } else if (input.state == InputState::delayed) {
-      due.erase({input.queuedAt, input.id});
-      --queue.delayed;
-    } else if (input.state == InputState::running) {
-      timeouts.erase({entry.deadline, input.id});
+CallEntry* Calls::Impl::adopt(StoredCall stored) {
+  auto& entry = calls[stored.call.id];
+  entry.call = std::move(stored.call);
+  entry.saved = true;
+  entry.touched = clock.now();
+  entry.outputs = std::move(stored.outputs);
+  for (auto& input : stored.inputs) {
+    entry.byIndex[input.index] = input.id;
+    if (input.state == InputState::settled) continue;
+    ++entry.unfinished;
+    input.instance = {};
+    const bool later = input.state == InputState::delayed && input.queuedAt > clock.now();
+    input.state = later ? InputState::delayed : InputState::queued;
+    const auto id = input.id;  // before it is moved from: the right side comes first
+    auto& kept = inputs[id] = InputEntry{std::move(input), 0, {}};
+    if (later) {
+      delay(kept);
+    } else {
+      enqueue(kept, back++);
     }
   }
-
-  // Its container has done with it.
-  void release(Holder& holder, const InputId& id) {
-    std::erase(holder.held, id);
-    std::erase(holder.toCancel, id);
-    holder.settledWithout.erase(id);
-    --queues[holder.function].running;
-    forgetIdleQueue(holder.function);
-  }
-
-  void noteLinger(const FunctionId& id, const Queue& queue) {
-    if (!queue.function || queue.function->batching.maxSize <= 1 || queue.waiting.empty()) {
-      lingering.erase(id);
-      return;
-    }
-    const auto oldest = inputs.find(queue.waiting.begin()->second);
-    if (oldest != inputs.end()) lingering[id] = oldest->second.input.queuedAt + queue.function->batching.linger;
-  }
-
-  // --- outcomes ---
-
-  struct Ending {
-    InputId input;
-    Outcome outcome;
-  };
-
-  // Gives each input its one output, in the store first. On an Error nothing has changed.
-  Result<void> finish(const std::vector<Ending>& endings, Batch batch = {}) {
-    std::vector<Output> outputs;
-    std::unordered_map<CallId, std::int64_t> last;
-    bool stored = false;
-    for (const auto& [id, outcome] : endings) {
-      const auto& input = inputs.at(id).input;
-      const auto& call = calls.at(input.call);
-      auto& sequence = last.try_emplace(input.call, std::ssize(call.outputs)).first->second;
-      Output output{id,         input.call,    input.index,    ++sequence,
-                    outcome,    input.attempt, input.instance, input.startedAt,
-                    clock.now()};
-      if (call.durable()) batch.put(output);
-      stored = stored || call.durable();
-      outputs.push_back(std::move(output));
-    }
-    // In the order of their sequences: what is owed comes first.
-    if (stored) RETURN_IF_ERROR(payOwed());
-    RETURN_IF_ERROR(store.apply(batch));
-    for (auto& output : outputs) record(std::move(output));
-    return {};
-  }
-
-  // finish, for what nobody will repeat: what the store refuses is owed to it.
-  void finishSurely(const std::vector<Ending>& endings) {
-    if (finish(endings).ok()) return;
-    for (const auto& [id, outcome] : endings) {
-      const auto& input = inputs.at(id).input;
-      auto& call = calls.at(input.call);
-      Output output{id,         input.call,    input.index,    std::ssize(call.outputs) + 1,
-                    outcome,    input.attempt, input.instance, input.startedAt,
-                    clock.now()};
-      if (call.durable()) {
-        owe(Batch().put(output));
-        ++call.unsaid;
-      }
-      record(std::move(output));
-    }
-  }
-
-  void owe(Batch batch) {
-    if (owed.empty()) owedAt = clock.now();
-    owed.push_back(std::move(batch));
-  }
-
-  // The output is the input's: out of the queues and into the call's log.
-  void record(Output output) {
-    const auto it = inputs.find(output.input);
-    unlink(it->second);
-    Input input = std::move(it->second.input);
-    inputs.erase(it);
-    forgetIdleQueue(input.function);
-    GRID_CHECK(mayBecome(input.state, InputState::settled));
-    input.state = InputState::settled;
-    auto& call = calls.at(output.call);
-    --call.unfinished;
-    call.touched = clock.now();
-    const auto outcome = output.outcome;
-    call.outputs.push_back(std::move(output));
-    tell([&](CallsObserver& o) {
-      o.inputEnded(input, outcome, true);
-      o.outputsReady(input.call);
-    });
-  }
-
-  // The attempt came to nothing: the next one, or the end. An Error: nothing has changed.
-  Result<void> endAttempt(const InputId& id, const Outcome& outcome) {
-    auto& entry = inputs.at(id);
-    const auto& call = calls.at(entry.input.call);
-    const auto& function = queues[entry.input.function].function;
-    const bool mayRetry = function && isWorthRetrying(outcome.status) && call.durable() && !call.call.cancelled;
-    const auto wait = mayRetry ? retryDelay(function->retries, entry.input.attempt) : std::nullopt;
-    if (!wait) return finish({{id, outcome}});
-    Input next = entry.input;
-    next.state = InputState::delayed;
-    ++next.attempt;
-    next.queuedAt = clock.now() + *wait;
-    next.instance = {};
-    next.startedAt = {};
-    RETURN_IF_ERROR(store.apply(Batch().put(next)));
-    const Input before = entry.input;
-    unlink(entry);
-    entry.input = std::move(next);
-    delay(entry);
-    tell([&](CallsObserver& o) { o.inputEnded(before, outcome, false); });
-    return {};
-  }
-
-  void endAttemptSurely(const InputId& id, const Outcome& outcome) {
-    if (!endAttempt(id, outcome).ok()) finishSurely({{id, outcome}});
-  }
-
-  // To the head of the queue: it was next before.
-  void requeue(InputEntry& entry) {
-    unlink(entry);
-    GRID_CHECK(mayBecome(entry.input.state, InputState::queued));
-    entry.input.instance = {};
-    entry.input.startedAt = {};
-    entry.input.queuedAt = clock.now();
-    enqueue(entry, front--);
-    tell([&](CallsObserver& o) { o.inputsQueued(entry.input.function); });
-  }
-
-  // Settled while a container runs it: the container is to be told, one way or the other.
-  void tellHolder(const Input& input, Terminate terminate, const std::string& why) {
-    const auto it = holders.find(input.instance);
-    if (it == holders.end()) return;
-    it->second.settledWithout.emplace(input.id, clock.now());
-    if (terminate == Terminate::containers) {
-      tell([&](CallsObserver& o) { o.interruptWanted(input.instance, why); });
-      return;
-    }
-    it->second.toCancel.push_back(input.id);
-    tell([&](CallsObserver& o) { o.cancelWanted(input.instance); });
-  }
-
-  // --- leasing ---
-
-  std::vector<InputId> pick(const Queue& queue, int most) const {
-    std::vector<InputId> picked;
-    for (auto it = queue.waiting.begin(); it != queue.waiting.end() && std::ssize(picked) < most; ++it) {
-      picked.push_back(it->second);
-    }
-    return picked;
-  }
-
-  std::vector<InputId> pickBatch(const Queue& queue) const {
-    std::vector<InputId> picked;
-    if (queue.waiting.empty()) return picked;
-    const auto& oldest = inputs.at(queue.waiting.begin()->second).input;
-    const auto& batching = queue.function->batching;
-    for (auto it = queue.waiting.begin(); it != queue.waiting.end() && std::ssize(picked) < batching.maxSize; ++it) {
-      if (inputs.at(it->second).input.method == oldest.method) picked.push_back(it->second);
-    }
-    const bool full = std::ssize(picked) == batching.maxSize;
-    if (!full && clock.now() < oldest.queuedAt + batching.linger) picked.clear();
-    return picked;
-  }
-
-  Lease hand(const InstanceId& instance, Holder& holder, const InputId& id) {
-    auto& entry = inputs.at(id);
-    unlink(entry);
-    auto& queue = queues[entry.input.function];
-    GRID_CHECK(mayBecome(entry.input.state, InputState::running));
-    entry.input.state = InputState::running;
-    entry.input.instance = instance;
-    entry.input.startedAt = clock.now();
-    entry.deadline = entry.input.startedAt + queue.function->timeout;
-    timeouts.emplace(entry.deadline, id);
-    ++queue.running;
-    // An earlier attempt of it that the container has not ended yet: this one takes its place.
-    if (holder.settledWithout.contains(id)) release(holder, id);
-    holder.held.push_back(id);
-    tell([&](CallsObserver& o) { o.inputStarted(entry.input); });
-    return leaseOf(entry.input);
-  }
-
-  Lease leaseOf(const Input& input) const {
-    const auto& call = calls.at(input.call).call;
-    return Lease{input, call.mode, call.kind};
-  }
-
-  // --- what is due ---
-
-  void expireTimeouts() {
-    while (!timeouts.empty() && timeouts.begin()->first <= clock.now()) {
-      const auto id = timeouts.begin()->second;
-      const Input input = inputs.at(id).input;
-      const auto& function = queues[input.function].function;
-      const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(function->timeout).count();
-      const auto text = fmt::format("Task's current input {} hit its timeout of {}s", id.value, seconds);
-      const auto slots = slotsOf(*function);
-      endAttemptSurely(id, outcomeOf(OutcomeStatus::timeout, text));
-      // Alone in its container it is interrupted with it; beside others only it is cancelled.
-      tellHolder(input, slots == 1 ? Terminate::containers : Terminate::no, text);
-    }
-  }
-
-  void expireDelays() {
-    std::set<FunctionId> woken;
-    while (!due.empty() && due.begin()->first <= clock.now()) {
-      auto& entry = inputs.at(due.begin()->second);
-      unlink(entry);
-      enqueue(entry, back++);
-      woken.insert(entry.input.function);
-    }
-    for (auto it = lingering.begin(); it != lingering.end();) {
-      if (it->second > clock.now()) {
-        ++it;
-        continue;
-      }
-      woken.insert(it->first);
-      it = lingering.erase(it);
-    }
-    for (const auto& id : woken) tell([&](CallsObserver& o) { o.inputsQueued(id); });
-  }
-
-  // An Error: something is still owed.
-  Result<void> payOwed() {
-    while (!owed.empty()) {
-      const auto done = store.apply(owed.front());
-      if (!done.ok() && done.error().code != Code::alreadyExists) {
-        owedAt = clock.now() + kOwedAgain;
-        return done;
-      }
-      const auto paid = std::move(owed.front());
-      owed.erase(owed.begin());
-      for (const auto& change : paid.changes()) {
-        const auto* output = std::get_if<Output>(&change);
-        const auto it = output ? calls.find(output->call) : calls.end();
-        if (it == calls.end()) continue;
-        --it->second.unsaid;
-        tell([&](CallsObserver& o) { o.outputsReady(output->call); });
-      }
-    }
-    return {};
-  }
-
-  // A container that runs one thing at a time and asks for the next has done with what was settled without it.
-  void hearAsking(const InstanceId& instance) {
-    const auto it = holders.find(instance);
-    if (it == holders.end() || it->second.settledWithout.empty()) return;
-    const auto& function = queues[it->second.function].function;
-    if (!function || function->maxConcurrentInputs > 1) return;
-    const auto done = it->second.settledWithout;
-    for (const auto& [id, since] : done) release(it->second, id);
-    if (it->second.held.empty()) holders.erase(it);
-  }
-
-  // What was settled without its container, and the container says nothing: it hangs, or never heard of it.
-  void interruptSilent() {
-    for (const auto& [instance, holder] : holders) {
-      const auto silent = std::count_if(holder.settledWithout.begin(), holder.settledWithout.end(),
-                                        [&](const auto& since) { return clock.now() >= since.second + kUnheard; });
-      if (silent == 0 || silent < std::ssize(holder.held)) continue;
-      tell([&](CallsObserver& o) { o.interruptWanted(instance, "it did not end an input that was cancelled"); });
-    }
-  }
-
-  void sweep() {
-    if (clock.now() < sweptAt + kSweepEvery) return;
-    sweptAt = clock.now();
-    interruptSilent();
-    Batch batch;
-    for (auto it = calls.begin(); it != calls.end();) {
-      const auto& entry = it->second;
-      const bool cleared = entry.clearedAt && clock.now() >= *entry.clearedAt + kClearedFor;
-      const auto keep = entry.saved ? options.keepInMemory : std::max(options.keepInMemory, kUnsavedFor);
-      const bool stale = entry.unfinished == 0 && entry.unsaid == 0 && clock.now() >= entry.touched + keep;
-      if (cleared && entry.durable()) batch.eraseCall(entry.call.id);
-      it = cleared || stale ? calls.erase(it) : std::next(it);
-    }
-    if (!batch.empty() && !store.apply(batch).ok()) owe(std::move(batch));
-    if (clock.now() < prunedAt + kPruneEvery) return;
-    prunedAt = clock.now();
-    (void)store.prune(clock.now() - options.keepResults, clock.now() - kKeepLogs);  // tried again in an hour
-  }
-};
+  return &entry;
+}
 
 Calls::Calls(Store& store, const Functions& functions, const Clock& clock)
     : Calls(store, functions, clock, Options()) {}
@@ -570,79 +166,6 @@ Result<void> Calls::finishInputs(const CallId& id, int count) {
   return {};
 }
 
-std::vector<Lease> Calls::lease(const InstanceId& instance, const FunctionId& id, int most) {
-  impl_->hearAsking(instance);
-  std::vector<Lease> leases;
-  const auto found = impl_->queues.find(id);
-  if (found == impl_->queues.end()) return leases;
-  auto& queue = impl_->queueOf(id);
-  if (!queue.function) return leases;
-  const auto holding = impl_->holders.find(instance);
-  if (holding != impl_->holders.end()) {
-    const auto& holder = holding->second;
-    const auto running = std::ssize(holder.held) - std::ssize(holder.settledWithout);
-    const bool batched = queue.function->batching.maxSize > 1;
-    const auto slots = std::max(queue.function->maxConcurrentInputs, 1);
-    if (running >= (batched && slots == 1 ? 1 : slotsOf(*queue.function))) {
-      for (const auto& held : holder.held) {
-        if (!holder.settledWithout.contains(held)) leases.push_back(impl_->leaseOf(impl_->inputs.at(held).input));
-      }
-      return leases;
-    }
-    most = std::min<int>(most, slotsOf(*queue.function) - static_cast<int>(running));
-  }
-  const auto picked = queue.function->batching.maxSize > 1 ? impl_->pickBatch(queue) : impl_->pick(queue, most);
-  if (picked.empty()) return leases;
-  auto& holder = impl_->holders[instance];
-  holder.function = id;
-  for (const auto& input : picked) leases.push_back(impl_->hand(instance, holder, input));
-  return leases;
-}
-
-Result<Settled> Calls::settle(const InstanceId& instance, const InputId& id, Outcome outcome,
-                              std::optional<int> attempt) {
-  const auto it = impl_->holders.find(instance);
-  if (it == impl_->holders.end()) return Settled::stale;
-  auto& holder = it->second;
-  if (std::find(holder.held.begin(), holder.held.end(), id) == holder.held.end()) return Settled::stale;
-  const bool settledWithout = holder.settledWithout.contains(id);
-  if (!settledWithout && attempt && *attempt != impl_->inputs.at(id).input.attempt) return Settled::stale;
-  if (!settledWithout) RETURN_IF_ERROR(impl_->endAttempt(id, outcome));
-  impl_->release(holder, id);
-  if (holder.held.empty()) impl_->holders.erase(it);
-  return settledWithout ? Settled::stale : Settled::accepted;
-}
-
-void Calls::abandon(const InstanceId& instance, const std::string& why, Blame blame) {
-  const auto it = impl_->holders.find(instance);
-  if (it == impl_->holders.end()) return;
-  const Holder holder = it->second;
-  for (const auto& id : holder.held) {
-    if (!holder.settledWithout.contains(id)) {
-      auto& entry = impl_->inputs.at(id);
-      const auto& call = impl_->calls.at(entry.input.call);
-      const bool begun = !call.out.untouched() || !call.in.complete();
-      if (blame == Blame::grid && entry.input.losses < impl_->options.lossesAllowed && !begun) {
-        ++entry.input.losses;
-        impl_->requeue(entry);
-      } else {
-        impl_->endAttemptSurely(id, outcomeOf(OutcomeStatus::internalFailure, why));
-      }
-    }
-    impl_->release(it->second, id);
-  }
-  impl_->holders.erase(instance);
-}
-
-void Calls::failWaiting(const FunctionId& function, const Outcome& outcome) {
-  std::vector<Impl::Ending> endings;
-  for (const auto& [id, entry] : impl_->inputs) {
-    const bool waits = entry.input.state == InputState::queued || entry.input.state == InputState::delayed;
-    if (entry.input.function == function && waits) endings.push_back({id, outcome});
-  }
-  if (!endings.empty()) impl_->finishSurely(endings);
-}
-
 Result<OutputPage> Calls::outputs(const CallId& id, const OutputQuery& query) {
   ASSIGN_OR_RETURN(auto* entry, impl_->reach(id));
   entry->touched = impl_->clock.now();
@@ -718,12 +241,6 @@ void Calls::close(const CallId& id) {
   impl_->calls.erase(id);
 }
 
-std::vector<InputId> Calls::takeCancelled(const InstanceId& instance) {
-  const auto it = impl_->holders.find(instance);
-  if (it == impl_->holders.end()) return {};
-  return std::exchange(it->second.toCancel, {});
-}
-
 std::vector<Demand> Calls::demand() const {
   std::vector<Demand> all;
   for (const auto& [id, queue] : impl_->queues) {
@@ -742,17 +259,6 @@ Demand Calls::demandOf(const FunctionId& id) const {
   demand.running = queue.running;
   if (!queue.waiting.empty()) demand.oldestQueued = impl_->inputs.at(queue.waiting.begin()->second).input.queuedAt;
   return demand;
-}
-
-int Calls::heldBy(const InstanceId& instance) const {
-  const auto it = impl_->holders.find(instance);
-  return it == impl_->holders.end() ? 0 : static_cast<int>(it->second.held.size());
-}
-
-std::optional<Input> Calls::currentInput(const InstanceId& instance) const {
-  const auto it = impl_->holders.find(instance);
-  if (it == impl_->holders.end() || it->second.held.size() != 1) return std::nullopt;
-  return input(it->second.held.front());
 }
 
 Result<void> Calls::push(const CallId& id, Direction direction, std::vector<DataChunk> chunks) {
@@ -777,22 +283,6 @@ void Calls::acknowledge(const CallId& id, Direction direction, std::int64_t upTo
   (direction == Direction::in ? it->second.in : it->second.out).acknowledge(upTo);
   // Who found the stream full may push again.
   impl_->tell([&](CallsObserver& o) { o.dataReady(id, direction); });
-}
-
-void Calls::expire() {
-  if (!impl_->owed.empty() && impl_->clock.now() >= impl_->owedAt) (void)impl_->payOwed();
-  impl_->expireTimeouts();
-  impl_->expireDelays();
-  impl_->sweep();
-}
-
-std::optional<Time> Calls::nextDeadline() const {
-  Time next = impl_->sweptAt + kSweepEvery;
-  if (!impl_->timeouts.empty()) next = std::min(next, impl_->timeouts.begin()->first);
-  if (!impl_->due.empty()) next = std::min(next, impl_->due.begin()->first);
-  if (!impl_->owed.empty()) next = std::min(next, impl_->owedAt);
-  for (const auto& [id, at] : impl_->lingering) next = std::min(next, at);
-  return next;
 }
 
 }  // namespace gridiron

@@ -1,0 +1,169 @@
+#include <algorithm>
+
+#include "calls/ledger.h"
+#include "calls/retry.h"
+
+namespace gridiron {
+namespace {
+
+constexpr Nanos kUnheard = std::chrono::minutes(1);  // a container may not end what was cancelled
+
+}  // namespace
+
+std::vector<InputId> Calls::Impl::pick(const InputQueue& queue, int most) const {
+  std::vector<InputId> picked;
+  for (auto it = queue.waiting.begin(); it != queue.waiting.end() && std::ssize(picked) < most; ++it) {
+    picked.push_back(it->second);
+  }
+  return picked;
+}
+
+std::vector<InputId> Calls::Impl::pickBatch(const InputQueue& queue) const {
+  std::vector<InputId> picked;
+  if (queue.waiting.empty()) return picked;
+  const auto& oldest = inputs.at(queue.waiting.begin()->second).input;
+  const auto& batching = queue.function->batching;
+  for (auto it = queue.waiting.begin(); it != queue.waiting.end() && std::ssize(picked) < batching.maxSize; ++it) {
+    if (inputs.at(it->second).input.method == oldest.method) picked.push_back(it->second);
+  }
+  const bool full = std::ssize(picked) == batching.maxSize;
+  if (!full && clock.now() < oldest.queuedAt + batching.linger) picked.clear();
+  return picked;
+}
+
+Lease Calls::Impl::hand(const InstanceId& instance, Holder& holder, const InputId& id) {
+  auto& entry = inputs.at(id);
+  unlink(entry);
+  auto& queue = queues[entry.input.function];
+  GRID_CHECK(mayBecome(entry.input.state, InputState::running));
+  entry.input.state = InputState::running;
+  entry.input.instance = instance;
+  entry.input.startedAt = clock.now();
+  entry.deadline = entry.input.startedAt + queue.function->timeout;
+  timeouts.emplace(entry.deadline, id);
+  ++queue.running;
+  // An earlier attempt of it that the container has not ended yet: this one takes its place.
+  if (holder.settledWithout.contains(id)) release(holder, id);
+  holder.held.push_back(id);
+  tell([&](CallsObserver& o) { o.inputStarted(entry.input); });
+  return leaseOf(entry.input);
+}
+
+Lease Calls::Impl::leaseOf(const Input& input) const {
+  const auto& call = calls.at(input.call).call;
+  return Lease{input, call.mode, call.kind};
+}
+
+void Calls::Impl::tellHolder(const Input& input, Terminate terminate, const std::string& why) {
+  const auto it = holders.find(input.instance);
+  if (it == holders.end()) return;
+  it->second.settledWithout.emplace(input.id, clock.now());
+  if (terminate == Terminate::containers) {
+    tell([&](CallsObserver& o) { o.interruptWanted(input.instance, why); });
+    return;
+  }
+  it->second.toCancel.push_back(input.id);
+  tell([&](CallsObserver& o) { o.cancelWanted(input.instance); });
+}
+
+void Calls::Impl::hearAsking(const InstanceId& instance) {
+  const auto it = holders.find(instance);
+  if (it == holders.end() || it->second.settledWithout.empty()) return;
+  const auto& function = queues[it->second.function].function;
+  if (!function || function->maxConcurrentInputs > 1) return;
+  const auto done = it->second.settledWithout;
+  for (const auto& [id, since] : done) release(it->second, id);
+  if (it->second.held.empty()) holders.erase(it);
+}
+
+void Calls::Impl::interruptSilent() {
+  for (const auto& [instance, holder] : holders) {
+    const auto silent = std::count_if(holder.settledWithout.begin(), holder.settledWithout.end(),
+                                      [&](const auto& since) { return clock.now() >= since.second + kUnheard; });
+    if (silent == 0 || silent < std::ssize(holder.held)) continue;
+    tell([&](CallsObserver& o) { o.interruptWanted(instance, "it did not end an input that was cancelled"); });
+  }
+}
+
+std::vector<Lease> Calls::lease(const InstanceId& instance, const FunctionId& id, int most) {
+  impl_->hearAsking(instance);
+  std::vector<Lease> leases;
+  const auto found = impl_->queues.find(id);
+  if (found == impl_->queues.end()) return leases;
+  auto& queue = impl_->queueOf(id);
+  if (!queue.function) return leases;
+  const auto holding = impl_->holders.find(instance);
+  if (holding != impl_->holders.end()) {
+    const auto& holder = holding->second;
+    const auto running = std::ssize(holder.held) - std::ssize(holder.settledWithout);
+    const bool batched = queue.function->batching.maxSize > 1;
+    const auto slots = std::max(queue.function->maxConcurrentInputs, 1);
+    if (running >= (batched && slots == 1 ? 1 : slotsOf(*queue.function))) {
+      for (const auto& held : holder.held) {
+        if (!holder.settledWithout.contains(held)) leases.push_back(impl_->leaseOf(impl_->inputs.at(held).input));
+      }
+      return leases;
+    }
+    most = std::min<int>(most, slotsOf(*queue.function) - static_cast<int>(running));
+  }
+  const auto picked = queue.function->batching.maxSize > 1 ? impl_->pickBatch(queue) : impl_->pick(queue, most);
+  if (picked.empty()) return leases;
+  auto& holder = impl_->holders[instance];
+  holder.function = id;
+  for (const auto& input : picked) leases.push_back(impl_->hand(instance, holder, input));
+  return leases;
+}
+
+Result<Settled> Calls::settle(const InstanceId& instance, const InputId& id, Outcome outcome,
+                              std::optional<int> attempt) {
+  const auto it = impl_->holders.find(instance);
+  if (it == impl_->holders.end()) return Settled::stale;
+  auto& holder = it->second;
+  if (std::find(holder.held.begin(), holder.held.end(), id) == holder.held.end()) return Settled::stale;
+  const bool settledWithout = holder.settledWithout.contains(id);
+  if (!settledWithout && attempt && *attempt != impl_->inputs.at(id).input.attempt) return Settled::stale;
+  if (!settledWithout) RETURN_IF_ERROR(impl_->endAttempt(id, outcome));
+  impl_->release(holder, id);
+  if (holder.held.empty()) impl_->holders.erase(it);
+  return settledWithout ? Settled::stale : Settled::accepted;
+}
+
+void Calls::abandon(const InstanceId& instance, const std::string& why, Blame blame) {
+  const auto it = impl_->holders.find(instance);
+  if (it == impl_->holders.end()) return;
+  const Holder holder = it->second;
+  for (const auto& id : holder.held) {
+    if (!holder.settledWithout.contains(id)) {
+      auto& entry = impl_->inputs.at(id);
+      const auto& call = impl_->calls.at(entry.input.call);
+      const bool begun = !call.out.untouched() || !call.in.complete();
+      if (blame == Blame::grid && entry.input.losses < impl_->options.lossesAllowed && !begun) {
+        ++entry.input.losses;
+        impl_->requeue(entry);
+      } else {
+        impl_->endAttemptSurely(id, outcomeOf(OutcomeStatus::internalFailure, why));
+      }
+    }
+    impl_->release(it->second, id);
+  }
+  impl_->holders.erase(instance);
+}
+
+std::vector<InputId> Calls::takeCancelled(const InstanceId& instance) {
+  const auto it = impl_->holders.find(instance);
+  if (it == impl_->holders.end()) return {};
+  return std::exchange(it->second.toCancel, {});
+}
+
+int Calls::heldBy(const InstanceId& instance) const {
+  const auto it = impl_->holders.find(instance);
+  return it == impl_->holders.end() ? 0 : static_cast<int>(it->second.held.size());
+}
+
+std::optional<Input> Calls::currentInput(const InstanceId& instance) const {
+  const auto it = impl_->holders.find(instance);
+  if (it == impl_->holders.end() || it->second.held.size() != 1) return std::nullopt;
+  return input(it->second.held.front());
+}
+
+}  // namespace gridiron
