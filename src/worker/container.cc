@@ -1,7 +1,6 @@
 #include "worker/container.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
@@ -32,42 +31,20 @@ Masker maskerOf(const link::StartInstance& order) {
   return Masker(values);
 }
 
-void addPhases(const std::vector<sandbox::Phase>& phases, link::InstanceEvent& event) {
-  for (const sandbox::Phase& phase : phases) {
-    link::Phase& added = *event.add_phases();
-    added.set_name(phase.name);
-    added.set_nanos(phase.took.count());
-  }
-}
-
 }  // namespace
 
 struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
-  Impl(const ContainerSetting& shared, link::StartInstance given)
-      : setting(shared), order(std::move(given)), stopTimer(shared.io.get_executor()) {}
+  Impl(const ContainerSetting& shared, std::shared_ptr<const link::StartInstance> given)
+      : setting(shared), given(std::move(given)), order(*this->given) {}
 
   const ContainerSetting& setting;
-  const link::StartInstance order;
+  const std::shared_ptr<const link::StartInstance> given;
+  const link::StartInstance& order;
   Steps steps;
   std::shared_ptr<sandbox::Sandbox> sandbox;
   std::unique_ptr<net::Door> door;
   std::shared_ptr<OutputPump> output;
-  Timer stopTimer;
-  bool stopping = false, running = false;
-
-  link::InstanceEvent eventOf(link::InstanceEvent::State state) const {
-    link::InstanceEvent event;
-    event.set_task_id(order.task_id());
-    event.set_state(state);
-    event.set_at_unix_nanos(unixNanos());
-    return event;
-  }
-
-  void send(link::InstanceEvent event) {
-    link::FromWorker message;
-    *message.mutable_instance() = std::move(event);
-    setting.uplink.send(std::move(message));
-  }
+  bool killed = false, running = false;
 
   void sendLines(std::vector<link::LogLine> lines) {
     link::FromWorker message;
@@ -101,7 +78,7 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   static Task<Result<void>> start(std::shared_ptr<Impl> self) {
     Result<std::vector<std::string>> mounts = co_await layMounts(self);
     if (!mounts.ok()) co_return mounts.error();
-    if (self->stopping) co_return makeError(Code::cancelled, "stopped before it was started");
+    if (self->killed) co_return makeError(Code::cancelled, "stopped before it was started");
     // The pool's thread talks to the loop only by posting.
     const auto log = [self](std::string_view text) {
       asio::post(self->setting.io, [self, said = std::string(text)] { self->say(said); });
@@ -112,7 +89,7 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
     Result<Started> started = co_await offload(self->setting.io, self->setting.pool, std::move(work));
     if (!started.ok()) co_return started.error();
     self->sandbox = std::move(started->sandbox);
-    if (self->stopping) self->sandbox->kill();
+    if (self->killed) self->sandbox->kill();
     Result<void> opened = self->openDoor(std::move(started->listener));
     self->openOutput();
     self->running = opened.ok();
@@ -163,59 +140,26 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
     if (failed) spdlog::error("{}: waiting for its end: {}", self->order.task_id(), failed.message());
   }
 
-  static Task<void> finish(std::shared_ptr<Impl> self) {
+  static Task<sandbox::Exit> ended(std::shared_ptr<Impl> self) {
     co_await awaitExit(self);
     self->running = false;
-    self->stopTimer.cancel();
     const std::shared_ptr<sandbox::Sandbox> sandbox = self->sandbox;
     auto wait = [sandbox] { return sandbox->wait(); };
     const sandbox::Exit exit = co_await offload(self->setting.io, self->setting.pool, std::move(wait));
     co_await self->output->ended(kLastOutput);
-    co_await commit(self, exit.code);
-    link::InstanceEvent event = self->eventOf(link::InstanceEvent::EXITED);
-    event.set_exit_code(exit.code);
-    event.set_exit_signal(exit.signal);
-    event.set_out_of_memory(exit.outOfMemory);
-    self->send(std::move(event));
+    co_return exit;
   }
 
-  // Image.run_function: what the container changed becomes an image.
-  static Task<void> commit(std::shared_ptr<Impl> self, int exitCode) {
-    if (self->order.commit_as_image_id().empty()) co_return;
-    link::FromWorker message;
-    link::BuildEvent& event = *message.mutable_build();
-    event.set_image_id(self->order.commit_as_image_id());
-    event.set_finished(true);
-    if (exitCode != 0) {
-      event.set_error(fmt::format("the function ended with exit code {}", exitCode));
-    } else {
-      auto work = [self]() -> Result<image::Built> {
-        // Mounts must be gone before the directory moves.
-        RETURN_IF_ERROR(self->sandbox->remove());
-        return self->setting.start.images->commit(self->order.commit_as_image_id(), self->order.image_id(),
-                                                  changesDirectory(self->setting.start, self->order.task_id()));
-      };
-      Result<image::Built> built = co_await offload(self->setting.io, self->setting.pool, std::move(work));
-      if (built.ok()) {
-        *event.mutable_facts() = wire::toLink(*built);
-      } else {
-        event.set_error(built.error().message);
-      }
-    }
-    self->setting.uplink.send(std::move(message));
-  }
-
-  void notStarted(const Error& error) {
-    if (!order.commit_as_image_id().empty()) {
-      link::FromWorker message;
-      message.mutable_build()->set_image_id(order.commit_as_image_id());
-      message.mutable_build()->set_finished(true);
-      message.mutable_build()->set_error(error.message);
-      setting.uplink.send(std::move(message));
-    }
-    link::InstanceEvent event = eventOf(link::InstanceEvent::EXITED);
-    event.set_error(error.message);
-    send(std::move(event));
+  static Task<Result<link::ImageFacts>> commit(std::shared_ptr<Impl> self) {
+    auto work = [self]() -> Result<image::Built> {
+      // Mounts must be gone before the directory moves.
+      RETURN_IF_ERROR(self->sandbox->remove());
+      return self->setting.start.images->commit(self->order.commit_as_image_id(), self->order.image_id(),
+                                                changesDirectory(self->setting.start, self->order.task_id()));
+    };
+    Result<image::Built> built = co_await offload(self->setting.io, self->setting.pool, std::move(work));
+    if (!built.ok()) co_return built.error();
+    co_return wire::toLink(*built);
   }
 
   static Task<void> remove(std::shared_ptr<Impl> self) {
@@ -235,42 +179,26 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   }
 };
 
-Container::Container(const ContainerSetting& setting, link::StartInstance order)
+Container::Container(const ContainerSetting& setting, std::shared_ptr<const link::StartInstance> order)
     : impl_(std::make_shared<Impl>(setting, std::move(order))) {}
 
 Container::~Container() = default;
 
-Task<void> Container::run() {
+Task<Result<std::vector<sandbox::Phase>>> Container::start() {
   const std::shared_ptr<Impl> self = impl_;
-  self->send(self->eventOf(link::InstanceEvent::STARTING));
   Result<void> started = co_await Impl::start(self);
-  if (started.ok()) {
-    link::InstanceEvent event = self->eventOf(link::InstanceEvent::RUNNING);
-    addPhases(self->steps.phases(), event);
-    self->send(std::move(event));
-    co_await Impl::finish(self);
-  } else {
-    spdlog::warn("{}: start: {}", self->order.task_id(), started.error().message);
-    self->notStarted(started.error());
-  }
-  co_await Impl::remove(self);
+  if (started.ok()) co_return self->steps.phases();
+  spdlog::warn("{}: start: {}", self->order.task_id(), started.error().message);
+  co_return started.error();
 }
 
-void Container::stop(Nanos grace) {
-  Impl& self = *impl_;
-  const bool again = self.stopping;
-  self.stopping = true;
-  if (!self.running) return;
-  if (grace <= Nanos::zero()) {
-    self.sandbox->kill();
-    return;
-  }
-  if (!again) (void)self.sandbox->signal(SIGTERM).ok();
-  self.stopTimer.expires_after(grace);
-  self.stopTimer.async_wait([weak = std::weak_ptr<Impl>(impl_)](const boost::system::error_code& failed) {
-    const auto here = weak.lock();
-    if (here && !failed && here->running) here->sandbox->kill();
-  });
+Task<sandbox::Exit> Container::ended() { return Impl::ended(impl_); }
+Task<Result<link::ImageFacts>> Container::commit() { return Impl::commit(impl_); }
+Task<void> Container::remove() { return Impl::remove(impl_); }
+
+void Container::kill() {
+  impl_->killed = true;
+  if (impl_->running) impl_->sandbox->kill();
 }
 
 void Container::signal(int number) {

@@ -27,18 +27,23 @@ struct ContainerSetting {
   net::Headers credentials;
 };
 
-// One container from the order to its removal: started, its door relayed, its output sent on, its end reported. Loop
-// thread only.
+// What the agent's decisions do to one container: started, its door relayed, its output sent on, removed. Loop thread
+// only.
 class Container {
  public:
-  Container(const ContainerSetting& setting, link::StartInstance order);
+  Container(const ContainerSetting& setting, std::shared_ptr<const link::StartInstance> order);
   ~Container();
 
-  // Its whole life; returns when nothing of it is left.
-  Task<void> run();
-  // SIGTERM now and SIGKILL after `grace` (at once when that is zero). Before it runs: it never will. Repeatable.
-  void stop(Nanos grace);
-  void signal(int number);
+  // The steps it took. On an Error, and after kill(), only remove() is left to do.
+  Task<Result<std::vector<sandbox::Phase>>> start();
+  // After start: how it ended. Its last output has been sent when this returns.
+  Task<sandbox::Exit> ended();
+  // After its end: what it changed becomes the image that its order names.
+  Task<Result<link::ImageFacts>> commit();
+  Task<void> remove();  // nothing of it is left when this returns
+
+  void kill();              // at once; a start on its way comes to nothing
+  void signal(int number);  // nothing happens before the start and after the end
 
  private:
   struct Impl;

@@ -11,6 +11,7 @@
 #include <map>
 
 #include "net/grpc.h"
+#include "worker/agent.h"
 #include "worker/builds.h"
 #include "worker/container.h"
 #include "worker/mounts.h"
@@ -74,9 +75,20 @@ Task<Result<void>> fetchFile(net::GrpcChannel& channel, net::Headers credentials
   co_return Result<void>();
 }
 
+link::WorkerHello selfOf(const Options& options) {
+  link::WorkerHello self;
+  self.set_worker_id(options.workerId);
+  self.set_host(options.host);
+  self.set_milli_cpu(options.milliCpu);
+  self.set_memory_mb(options.memoryMb);
+  for (const std::string& gpu : options.gpus) self.add_gpus(gpu);
+  return self;
+}
+
 }  // namespace
 
-struct Worker::Impl : std::enable_shared_from_this<Worker::Impl> {
+// The hands of the agent.
+struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
   Impl(asio::io_context& context, Options given, sandbox::Sandboxes& sandboxes, ImageShelf& shelf)
       : io(context),
         options(completed(std::move(given))),
@@ -90,7 +102,7 @@ struct Worker::Impl : std::enable_shared_from_this<Worker::Impl> {
                  return fetchFile(channel, credentialsOf(options), std::move(sha256Hex), std::move(path));
                }),
         uplink(context, channel, credentialsOf(options),
-               {[this] { return hello(); }, [this](link::ToWorker command) { execute(std::move(command)); }}),
+               {[this] { return agent.hello(); }, [this](link::ToWorker command) { obey(std::move(command)); }}),
         builds(context, buildPool, images, mounts, uplink),
         setting{io,
                 startPool,
@@ -100,7 +112,9 @@ struct Worker::Impl : std::enable_shared_from_this<Worker::Impl> {
                 channel,
                 options.controlUrl,
                 options.caFile,
-                credentialsOf(options)} {}
+                credentialsOf(options)},
+        agent(selfOf(options), *this, clock),
+        due(context.get_executor()) {}
 
   asio::io_context& io;
   const Options options;
@@ -113,63 +127,69 @@ struct Worker::Impl : std::enable_shared_from_this<Worker::Impl> {
   Builds builds;
   const ContainerSetting setting;
   std::map<std::string, std::shared_ptr<Container>> containers;
-  bool stopping = false;
+  const SystemClock clock;
+  Agent agent;
+  Timer due;  // the agent's next deadline
 
-  link::WorkerHello hello() const {
-    link::WorkerHello hello;
-    hello.set_worker_id(options.workerId);
-    hello.set_host(options.host);
-    hello.set_milli_cpu(options.milliCpu);
-    hello.set_memory_mb(options.memoryMb);
-    for (const std::string& gpu : options.gpus) hello.add_gpus(gpu);
-    for (const auto& [id, container] : containers) hello.add_task_ids(id);
-    for (const std::string& id : images.finished()) hello.add_image_ids(id);
-    return hello;
-  }
-
-  static Task<void> live(std::shared_ptr<Impl> self, std::string id, std::shared_ptr<Container> container) {
-    co_await container->run();
-    self->containers.erase(id);
-    self->changed.notifyAll();
-  }
-
-  void start(link::StartInstance order) {
-    const std::string id = order.task_id();
-    if (containers.contains(id)) return;
-    if (stopping) {
-      link::FromWorker message;
-      message.mutable_instance()->set_task_id(id);
-      message.mutable_instance()->set_state(link::InstanceEvent::EXITED);
-      message.mutable_instance()->set_error("the worker is shutting down");
-      uplink.send(std::move(message));
+  // The agent learns of something. Not a template: a lambda in one would be a new type of event each time, without end.
+  void tell(const std::function<void(Agent&)>& event) {
+    event(agent);
+    const std::optional<Time> next = agent.nextDeadline();
+    if (!next) {
+      due.cancel();
       return;
     }
-    const auto container = std::make_shared<Container>(setting, std::move(order));
-    containers.emplace(id, container);
-    spawn(io, live(shared_from_this(), id, container));
+    due.expires_after(*next - clock.now());
+    due.async_wait([weak = weak_from_this()](const boost::system::error_code& failed) {
+      const auto self = weak.lock();
+      if (self && !failed) self->tell([](Agent& a) { a.tick(); });
+    });
   }
 
-  Container* find(const std::string& id) {
-    const auto found = containers.find(id);
-    return found == containers.end() ? nullptr : found->second.get();
+  void obey(link::ToWorker command) {
+    if (command.has_welcome()) spdlog::info("worker {} is connected to {}", options.workerId, options.controlUrl);
+    tell([&](Agent& a) { a.command(std::move(command)); });
   }
 
-  void execute(link::ToWorker command) {
-    if (command.has_start()) {
-      start(std::move(*command.mutable_start()));
-    } else if (command.has_stop()) {
-      const auto grace = std::chrono::milliseconds(command.stop().grace_ms());
-      if (Container* container = find(command.stop().task_id())) container->stop(grace);
-    } else if (command.has_signal()) {
-      if (Container* container = find(command.signal().task_id())) container->signal(command.signal().signal());
-    } else if (command.has_build()) {
-      builds.begin(std::move(*command.mutable_build()));
-    } else if (command.has_cancel_build()) {
-      builds.cancel(command.cancel_build().image_id());
-    } else if (command.has_welcome()) {
-      spdlog::info("worker {} is connected to {}", options.workerId, options.controlUrl);
-    }
+  // --- Hands ---
+
+  static Task<void> live(std::shared_ptr<Impl> self, std::string task, std::shared_ptr<Container> container) {
+    Result<std::vector<sandbox::Phase>> started = co_await container->start();
+    if (!started.ok()) co_return self->tell([&](Agent& a) { a.notStarted(task, started.error()); });
+    self->tell([&](Agent& a) { a.started(task, *started); });
+    const sandbox::Exit exit = co_await container->ended();
+    self->tell([&](Agent& a) { a.exited(task, exit); });
   }
+
+  void start(const std::shared_ptr<const link::StartInstance>& order) override {
+    const auto container = std::make_shared<Container>(setting, order);
+    containers.emplace(order->task_id(), container);
+    spawn(io, live(shared_from_this(), order->task_id(), container));
+  }
+
+  void signal(const std::string& task, int signo) override { containers.at(task)->signal(signo); }
+  void kill(const std::string& task) override { containers.at(task)->kill(); }
+
+  static Task<void> commit(std::shared_ptr<Impl> self, std::string task) {
+    const std::shared_ptr<Container> container = self->containers.at(task);
+    Result<link::ImageFacts> facts = co_await container->commit();
+    self->tell([&](Agent& a) { a.committed(task, facts); });
+  }
+  void commit(const link::StartInstance& order) override { spawn(io, commit(shared_from_this(), order.task_id())); }
+
+  static Task<void> remove(std::shared_ptr<Impl> self, std::string task) {
+    const std::shared_ptr<Container> container = self->containers.at(task);
+    co_await container->remove();
+    self->containers.erase(task);
+    self->tell([&](Agent& a) { a.removed(task); });
+    self->changed.notifyAll();
+  }
+  void remove(const std::string& task) override { spawn(io, remove(shared_from_this(), task)); }
+
+  void build(link::BuildImage order) override { builds.begin(std::move(order)); }
+  void cancelBuild(const std::string& imageId) override { builds.cancel(imageId); }
+  std::vector<std::string> finishedImages() const override { return images.finished(); }
+  void send(link::FromWorker message) override { uplink.send(std::move(message)); }
 };
 
 Worker::Worker(asio::io_context& io, Options options, sandbox::Sandboxes& sandboxes, ImageShelf& images)
@@ -182,7 +202,7 @@ Worker::Worker(asio::io_context& io, Options options, sandbox::Sandboxes& sandbo
 Worker::~Worker() {
   impl_->uplink.stop();
   impl_->builds.stop();
-  for (const auto& [id, container] : impl_->containers) container->stop(0ns);
+  for (const auto& [id, container] : impl_->containers) container->kill();
   impl_->startPool.join();
   impl_->buildPool.join();
 }
@@ -194,11 +214,10 @@ Task<void> Worker::run() {
 
 Task<void> Worker::stop(Nanos grace) {
   const std::shared_ptr<Impl> self = impl_;
-  self->stopping = true;
   self->builds.stop();
-  for (const auto& [id, container] : self->containers) container->stop(grace);
+  self->tell([&](Agent& a) { a.stop(grace); });
   const auto deadline = std::chrono::steady_clock::now() + grace + 10s;
-  while (!self->containers.empty()) {
+  while (self->agent.containers() > 0) {
     const Nanos left = deadline - std::chrono::steady_clock::now();
     if (left <= 0ns) break;
     co_await self->changed.wait(left);
@@ -206,6 +225,6 @@ Task<void> Worker::stop(Nanos grace) {
   co_await self->uplink.leave(2s);
 }
 
-std::size_t Worker::containers() const { return impl_->containers.size(); }
+std::size_t Worker::containers() const { return impl_->agent.containers(); }
 
 }  // namespace gridiron::worker

@@ -1,0 +1,193 @@
+#include "worker/agent.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+namespace gridiron::worker {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+
+// Writes down what it is asked to do.
+struct Notebook final : Hands {
+  std::vector<std::string> done;
+  std::vector<link::FromWorker> sent;
+
+  void start(const std::shared_ptr<const link::StartInstance>& order) override {
+    done.push_back("start " + order->task_id());
+  }
+  void signal(const std::string& task, int signo) override {
+    done.push_back("signal " + task + " " + std::to_string(signo));
+  }
+  void kill(const std::string& task) override { done.push_back("kill " + task); }
+  void commit(const link::StartInstance& order) override { done.push_back("commit " + order.commit_as_image_id()); }
+  void remove(const std::string& task) override { done.push_back("remove " + task); }
+  void build(link::BuildImage order) override { done.push_back("build " + order.image_id()); }
+  void cancelBuild(const std::string& image) override { done.push_back("cancel " + image); }
+  std::vector<std::string> finishedImages() const override { return {"im-1"}; }
+  void send(link::FromWorker message) override { sent.push_back(std::move(message)); }
+
+  std::vector<std::string> taken() { return std::exchange(done, {}); }
+};
+
+class AgentTest : public ::testing::Test {
+ protected:
+  static link::WorkerHello self() {
+    link::WorkerHello hello;
+    hello.set_worker_id("wk-1");
+    return hello;
+  }
+  void start(const std::string& task, const std::string& commitAs = {}) {
+    link::ToWorker command;
+    command.mutable_start()->set_task_id(task);
+    command.mutable_start()->set_commit_as_image_id(commitAs);
+    agent.command(std::move(command));
+  }
+  void stop(const std::string& task, int graceMs) {
+    link::ToWorker command;
+    command.mutable_stop()->set_task_id(task);
+    command.mutable_stop()->set_grace_ms(graceMs);
+    agent.command(std::move(command));
+  }
+  void signal(const std::string& task, int signo) {
+    link::ToWorker command;
+    command.mutable_signal()->set_task_id(task);
+    command.mutable_signal()->set_signal(signo);
+    agent.command(std::move(command));
+  }
+  // The states of ta-1 that control was told, with the errors.
+  std::vector<std::string> told() const {
+    std::vector<std::string> all;
+    for (const link::FromWorker& message : hands.sent) {
+      if (message.has_build()) all.push_back("BUILT " + message.build().image_id() + " " + message.build().error());
+      if (!message.has_instance()) continue;
+      all.push_back(link::InstanceEvent::State_Name(message.instance().state()) + " " + message.instance().error());
+    }
+    return all;
+  }
+
+  FakeClock clock;
+  Notebook hands;
+  Agent agent{self(), hands, clock};
+};
+
+TEST_F(AgentTest, AContainersLifeIsToldFromItsStartToItsEnd) {
+  start("ta-1");
+  agent.started("ta-1", {{"image", 3ms}});
+  agent.exited("ta-1", {7, 0, true});
+  agent.removed("ta-1");
+  EXPECT_THAT(hands.done, ElementsAre("start ta-1", "remove ta-1"));
+  EXPECT_THAT(told(), ElementsAre("STARTING ", "RUNNING ", "EXITED "));
+  EXPECT_EQ(hands.sent.at(1).instance().phases(0).nanos(), 3'000'000);
+  EXPECT_EQ(hands.sent.at(2).instance().exit_code(), 7);
+  EXPECT_TRUE(hands.sent.at(2).instance().out_of_memory());
+  EXPECT_EQ(agent.containers(), 0u);
+}
+
+TEST_F(AgentTest, AnOrderThatComesTwiceStartsOneContainer) {
+  start("ta-1");
+  start("ta-1");
+  EXPECT_THAT(hands.done, ElementsAre("start ta-1"));
+  EXPECT_THAT(told(), ElementsAre("STARTING "));
+}
+
+TEST_F(AgentTest, AHelloNamesEveryContainerThatIsNotRemovedYet) {
+  start("ta-1");
+  start("ta-2");
+  agent.notStarted("ta-2", makeError(Code::internal, "no room"));
+  EXPECT_THAT(agent.hello().task_ids(), ElementsAre("ta-1", "ta-2"));
+  agent.removed("ta-2");
+  EXPECT_THAT(agent.hello().task_ids(), ElementsAre("ta-1"));
+  EXPECT_THAT(agent.hello().image_ids(), ElementsAre("im-1"));
+  EXPECT_EQ(agent.hello().worker_id(), "wk-1");
+}
+
+TEST_F(AgentTest, AStopIsOneTermAndAKillWhenTheGraceIsOver) {
+  start("ta-1");
+  agent.started("ta-1", {});
+  hands.taken();
+  stop("ta-1", 5000);
+  stop("ta-1", 2000);  // sooner than it was told before
+  EXPECT_THAT(hands.taken(), ElementsAre("signal ta-1 15"));
+  EXPECT_EQ(agent.nextDeadline(), clock.now() + 2s);
+  clock.advance(2s);
+  agent.tick();
+  EXPECT_THAT(hands.taken(), ElementsAre("kill ta-1"));
+  EXPECT_EQ(agent.nextDeadline(), std::nullopt);
+}
+
+TEST_F(AgentTest, AStopWithoutGraceKillsAtOnce) {
+  start("ta-1");
+  agent.started("ta-1", {});
+  hands.taken();
+  stop("ta-1", 0);
+  EXPECT_THAT(hands.taken(), ElementsAre("kill ta-1"));
+}
+
+TEST_F(AgentTest, WhatIsStoppedBeforeItRunsNeverWill) {
+  start("ta-1");
+  stop("ta-1", 30'000);
+  EXPECT_THAT(hands.taken(), ElementsAre("start ta-1", "kill ta-1"));
+  agent.notStarted("ta-1", makeError(Code::cancelled, "stopped before it was started"));
+  EXPECT_THAT(told(), ElementsAre("STARTING ", "EXITED stopped before it was started"));
+  EXPECT_THAT(hands.taken(), ElementsAre("remove ta-1"));
+}
+
+TEST_F(AgentTest, SignalsReachOnlyWhatRuns) {
+  start("ta-1");
+  signal("ta-1", SIGINT);
+  signal("ta-2", SIGINT);
+  EXPECT_THAT(hands.taken(), ElementsAre("start ta-1"));
+  agent.started("ta-1", {});
+  signal("ta-1", SIGINT);
+  agent.exited("ta-1", {});
+  signal("ta-1", SIGINT);
+  stop("ta-1", 0);
+  EXPECT_THAT(hands.taken(), ElementsAre("signal ta-1 2", "remove ta-1"));
+}
+
+TEST_F(AgentTest, WhatARunChangedIsAnImageBeforeTheEndIsTold) {
+  start("ta-1", "im-7");
+  agent.started("ta-1", {});
+  agent.exited("ta-1", {});
+  EXPECT_THAT(hands.taken(), ElementsAre("start ta-1", "commit im-7"));
+  agent.committed("ta-1", link::ImageFacts());
+  EXPECT_THAT(told(), ElementsAre("STARTING ", "RUNNING ", "BUILT im-7 ", "EXITED "));
+  EXPECT_THAT(hands.taken(), ElementsAre("remove ta-1"));
+}
+
+TEST_F(AgentTest, ARunThatFailedBecomesNoImage) {
+  start("ta-1", "im-7");
+  agent.started("ta-1", {});
+  agent.exited("ta-1", {3, 0, false});
+  EXPECT_THAT(hands.taken(), ElementsAre("start ta-1", "remove ta-1"));
+  EXPECT_THAT(told(),
+              ElementsAre("STARTING ", "RUNNING ", "BUILT im-7 the function ended with exit code 3", "EXITED "));
+}
+
+TEST_F(AgentTest, AWorkerThatStopsStopsWhatRunsAndStartsNothing) {
+  start("ta-1");
+  agent.started("ta-1", {});
+  agent.stop(1s);
+  start("ta-2");
+  EXPECT_THAT(hands.taken(), ElementsAre("start ta-1", "signal ta-1 15"));
+  EXPECT_EQ(hands.sent.back().instance().task_id(), "ta-2");
+  EXPECT_EQ(hands.sent.back().instance().error(), "the worker is shutting down");
+  agent.exited("ta-1", {});
+  agent.removed("ta-1");
+  EXPECT_EQ(agent.containers(), 0u);
+}
+
+TEST_F(AgentTest, BuildsAreForTheHands) {
+  link::ToWorker command;
+  command.mutable_build()->set_image_id("im-9");
+  agent.command(command);
+  command.mutable_cancel_build()->set_image_id("im-9");
+  agent.command(command);
+  EXPECT_THAT(hands.done, ElementsAre("build im-9", "cancel im-9"));
+}
+
+}  // namespace
+}  // namespace gridiron::worker
