@@ -7,13 +7,6 @@ namespace {
 
 constexpr Nanos kEarly = std::chrono::seconds(10);  // so soon after it was ready, an end counts as a failed start
 
-Outcome failureOf(std::string text) {
-  Outcome outcome;
-  outcome.status = OutcomeStatus::initFailure;
-  outcome.exception = std::move(text);
-  return outcome;
-}
-
 std::string describe(const ExitInfo& exit, const Instance& instance) {
   if (!exit.error.empty()) return "Container could not be started: " + exit.error;
   const char* when = instance.readyAt == Time{} ? " before it was ready" : "";
@@ -78,7 +71,7 @@ void Fleet::exited(const InstanceId& id, const ExitInfo& exit) {
       !record->everRan && (instance.readyAt == Time{} || impl_->clock.now() < instance.readyAt + kEarly);
   const auto text = describe(exit, instance);
   if (exit.outOfMemory) impl_->notice(instance, text);
-  if (!record->byUs && ranNothing) impl_->countFailure(*record, failureOf(text), exit.error.empty() ? 1 : 0);
+  if (!record->byUs && ranNothing) impl_->countFailure(*record, initFailure(text), exit.error.empty() ? 1 : 0);
   const bool quiet = (record->byUs && exit.error.empty()) || record->failed;
   const auto blame = record->byUs ? Blame::grid : Blame::container;
   const auto why = quiet && !instance.why.empty() ? instance.why : text;

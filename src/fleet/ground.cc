@@ -8,6 +8,17 @@ constexpr std::size_t kGoneKept = 2000;
 
 }  // namespace
 
+Outcome initFailure(std::string text) {
+  Outcome outcome;
+  outcome.status = OutcomeStatus::initFailure;
+  outcome.exception = std::move(text);
+  return outcome;
+}
+
+void sooner(std::optional<Time>& at, Time other) {
+  if (other != Time{} && (!at || other < *at)) at = other;
+}
+
 void Fleet::Impl::changed(const Instance& instance) {
   dirty.insert(instance.id);
   for (auto* observer : observers) observer->instanceChanged(instance);

@@ -6,8 +6,14 @@
 #include "fleet/fleet.h"
 #include "plan/place.h"
 #include "plan/scale.h"
+#include "plan/share.h"
 
 namespace gridiron {
+
+// What waits for containers that cannot be started ends so.
+Outcome initFailure(std::string text);
+// `at` becomes `other` if that is a time (not the epoch) and earlier.
+void sooner(std::optional<Time>& at, Time other);
 
 // The state of the fleet and the moves that both step() and the events make. Private to fleet/.
 struct Fleet::Impl {
@@ -28,6 +34,7 @@ struct Fleet::Impl {
     bool failed = false;      // its start was found to fail
     bool byUs = false;        // its end was ordered: not its fault
     Time idleSince{};
+    Time yieldedAt{};  // when it was told to make room for another
     std::vector<StartPhase> workerPhases;
     // What happens next if nothing else does: stop politely, kill, give up. Epoch: nothing.
     Time stopAt{}, killAt{}, giveUpAt{};
@@ -84,13 +91,23 @@ struct Fleet::Impl {
 
   // --- step.cc ---
   void expire();
-  void scaleAll();
   void failWithdrawn();
-  void placeAll();
-  plan::FunctionView viewOf(const FunctionId& id, const Served& entry) const;
+  // Lets idle ones go; what it says is to be placed.
+  std::vector<plan::Claim> scaleAll();
+  std::map<FunctionId, plan::FunctionView> functionViews() const;
+
+  // --- placing.cc ---
+  void placeAll(std::vector<plan::Claim> claims);
+  plan::Claim claimOf(const Function& function, int count, Time since) const;
   std::vector<plan::WorkerView> workerViews() const;
-  bool fitsSoon(const Record& wanting) const;
-  void makeRoomFor(const Record& wanting);
+  std::vector<plan::WorkerView> viewsSoon();
+  Record& recordFor(const plan::Claim& claim, const InstanceId& name);
+  WorkerId makeRoom(const plan::Claim& claim, const plan::Shares& shares);
+  std::map<FunctionId, int> spare() const;
+  std::vector<plan::Evictable> idleFor(const plan::Claim& claim);
+  std::vector<plan::Busy> busyOnes() const;
+  // No worker can hold it, or it cannot be composed: what waits is told.
+  void refuse(Record& record, const std::string& why);
   bool order(Record& record, const plan::Placement& placement);
 };
 

@@ -30,26 +30,10 @@ bool hasRoom(const Resources& reserved, const WorkerView& worker) {
          reserved.gpuCount <= gpusFitting(reserved.gpuType, worker.freeGpus);
 }
 
-void take(const Resources& reserved, WorkerView& worker) {
-  worker.freeMilliCpu -= reserved.milliCpu;
-  worker.freeMemoryMb -= reserved.memoryMb;
-  for (int i = 0; i < reserved.gpuCount; ++i) {
-    const auto gpu = std::find_if(worker.freeGpus.begin(), worker.freeGpus.end(),
-                                  [&](const std::string& g) { return gpuFits(reserved.gpuType, g); });
-    if (gpu != worker.freeGpus.end()) worker.freeGpus.erase(gpu);
-  }
-}
-
 void giveBack(const Resources& reserved, WorkerView& worker) {
   worker.freeMilliCpu += reserved.milliCpu;
   worker.freeMemoryMb += reserved.memoryMb;
   for (int i = 0; i < reserved.gpuCount; ++i) worker.freeGpus.push_back(reserved.gpuType);
-}
-
-// Smaller is better: GPUs are not wasted, then the tightest memory, then the id so that equal inputs give equal plans.
-auto rank(const Resources& want, const WorkerView& worker) {
-  const auto wasted = want.gpuCount > 0 ? std::size_t{0} : worker.allGpus.size();
-  return std::tuple(wasted, worker.freeMemoryMb, worker.freeMilliCpu, worker.id);
 }
 
 }  // namespace
@@ -63,19 +47,83 @@ bool gpuFits(const std::string& wanted, const std::string& has) {
   return is == want || (!exact && is.starts_with(want + "-"));
 }
 
-std::vector<std::optional<Placement>> place(std::span<const Resources> wants, std::vector<WorkerView> workers) {
-  std::vector<std::optional<Placement>> placements;
-  for (const auto& want : wants) {
-    WorkerView* best = nullptr;
-    for (auto& worker : workers) {
-      if (!hasRoom(on(want, worker), worker)) continue;
-      if (!best || rank(want, worker) < rank(want, *best)) best = &worker;
-    }
-    placements.emplace_back();
-    if (!best) continue;
-    placements.back() = Placement{best->id, on(want, *best)};
-    take(placements.back()->reserved, *best);
+Placer::Placer(std::vector<WorkerView> workers) {
+  std::sort(workers.begin(), workers.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  for (auto& worker : workers) {
+    rows_.push_back({worker.freeMilliCpu, worker.allMilliCpu, worker.freeMemoryMb,
+                     static_cast<std::int32_t>(worker.freeGpus.size()),
+                     static_cast<std::int32_t>(worker.allGpus.size())});
+    auto& gpus = freeGpus_.emplace_back();
+    for (const auto& gpu : worker.freeGpus) gpus.push_back(modelOf(gpu));
+    ids_.push_back(std::move(worker.id));
   }
+}
+
+Placer::Model Placer::modelOf(const std::string& gpu) {
+  const auto known = std::find(models_.begin(), models_.end(), gpu);
+  if (known == models_.end()) return models_.push_back(gpu), static_cast<Model>(models_.size() - 1);
+  return static_cast<Model>(known - models_.begin());
+}
+
+const std::vector<bool>& Placer::fitting(const std::string& wanted) {
+  auto [known, isNew] = fitting_.try_emplace(wanted);
+  if (isNew) {
+    for (const auto& model : models_) known->second.push_back(gpuFits(wanted, model));
+  }
+  return known->second;
+}
+
+bool Placer::hasRoom(const Row& row, const Resources& want) {
+  return want.memoryMb <= row.freeMemoryMb && std::min(want.milliCpu, row.allMilliCpu) <= row.freeMilliCpu &&
+         want.gpuCount <= row.freeGpus;
+}
+
+int Placer::gpusFitting(std::size_t worker, const std::vector<bool>& fits) const {
+  const auto& gpus = freeGpus_[worker];
+  return static_cast<int>(std::count_if(gpus.begin(), gpus.end(), [&](Model gpu) { return fits[gpu]; }));
+}
+
+void Placer::take(std::size_t worker, const Resources& reserved, const std::vector<bool>& fits) {
+  auto& row = rows_[worker];
+  row.freeMilliCpu -= reserved.milliCpu;
+  row.freeMemoryMb -= reserved.memoryMb;
+  auto& gpus = freeGpus_[worker];
+  for (int i = 0; i < reserved.gpuCount; ++i) {
+    gpus.erase(std::find_if(gpus.begin(), gpus.end(), [&](Model gpu) { return fits[gpu]; }));
+  }
+  row.freeGpus -= reserved.gpuCount;
+}
+
+std::optional<Placement> Placer::place(const Resources& want) {
+  // Smaller is better; of equal ones the first is, which has the smallest id.
+  const auto rank = [&](const Row& row) {
+    const bool unbroken = row.allGpus > 0 && row.freeGpus == row.allGpus;
+    return std::tuple(want.gpuCount > 0 ? std::int32_t{unbroken} : row.allGpus, row.freeMemoryMb, row.freeMilliCpu);
+  };
+  const auto& fits = fitting(want.gpuType);
+  std::size_t best = rows_.size();
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    if (!hasRoom(rows_[i], want) || (best < rows_.size() && rank(rows_[i]) >= rank(rows_[best]))) continue;
+    if (want.gpuCount == 0 || gpusFitting(i, fits) >= want.gpuCount) best = i;
+  }
+  if (best == rows_.size()) return std::nullopt;
+  Placement placement{ids_[best], want};
+  placement.reserved.milliCpu = std::min(want.milliCpu, rows_[best].allMilliCpu);
+  take(best, placement.reserved, fits);
+  return placement;
+}
+
+void Placer::withhold(const WorkerId& worker) {
+  const auto id = std::lower_bound(ids_.begin(), ids_.end(), worker);
+  if (id == ids_.end() || *id != worker) return;
+  auto& row = rows_[static_cast<std::size_t>(id - ids_.begin())];
+  row.freeMilliCpu = row.freeMemoryMb = -1;
+}
+
+std::vector<std::optional<Placement>> place(std::span<const Resources> wants, std::vector<WorkerView> workers) {
+  Placer placer(std::move(workers));
+  std::vector<std::optional<Placement>> placements;
+  for (const auto& want : wants) placements.push_back(placer.place(want));
   return placements;
 }
 

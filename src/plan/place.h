@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -25,9 +27,39 @@ struct Placement {
   bool operator==(const Placement&) const = default;
 };
 
-// Where containers go, one answer a want in the order asked; empty where there is no room now. Packs: the fullest
-// worker that still has room, those with GPUs last for work that needs none. A want for more CPU than a machine has
-// takes the whole machine: CPU is shared, memory and GPUs are not.
+// Places containers on the workers of one snapshot, one after another, each beside those before it. Packs: the fullest
+// worker that still has room; what needs no GPU goes to those with the fewest, and what needs one leaves workers alone
+// whose GPUs are all free, for those that need many. A want for more CPU than a machine has takes the whole machine:
+// CPU is shared, memory and GPUs are not. A placement looks at each worker once, by numbers alone: some microseconds
+// among a thousand of them.
+class Placer {
+ public:
+  explicit Placer(std::vector<WorkerView> workers);
+  // Where it goes, which is taken from then on; empty where there is no room now.
+  std::optional<Placement> place(const Resources& want);
+  // Nothing more goes there.
+  void withhold(const WorkerId& worker);
+
+ private:
+  using Model = std::uint16_t;  // of a GPU, by its place in models_
+  struct Row {                  // what a placement looks at
+    std::int64_t freeMilliCpu, allMilliCpu, freeMemoryMb;
+    std::int32_t freeGpus, allGpus;
+  };
+  Model modelOf(const std::string& gpu);
+  const std::vector<bool>& fitting(const std::string& wanted);
+  static bool hasRoom(const Row& row, const Resources& want);
+  int gpusFitting(std::size_t worker, const std::vector<bool>& fits) const;
+  void take(std::size_t worker, const Resources& reserved, const std::vector<bool>& fits);
+
+  std::vector<Row> rows_;  // by id, so that equal inputs give equal plans
+  std::vector<WorkerId> ids_;
+  std::vector<std::vector<Model>> freeGpus_;
+  std::vector<std::string> models_;
+  std::map<std::string, std::vector<bool>> fitting_;  // by the wanted type: which models it takes
+};
+
+// All of them, one answer a want in the order asked.
 std::vector<std::optional<Placement>> place(std::span<const Resources> wants, std::vector<WorkerView> workers);
 
 // Could `want` be placed if everything on the workers went away? Says for people what is missing when not. With no

@@ -1,6 +1,11 @@
 #include "plan/place.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <tuple>
 
 namespace gridiron::plan {
 namespace {
@@ -56,6 +61,10 @@ const PlaceCase kCases[] = {
      {want(100, 100)},
      {worker("a", 4000, 200, {"H100"}), worker("b", 4000, 8000)},
      {"b"}},
+    {"one gpu of a worker that is broken into already",
+     {want(100, 100, "ANY", 1), want(100, 100, "ANY", 1)},
+     {worker("a", 4000, 400, {"T4", "T4"}), {WorkerId{"b"}, 4000, 4000, 9000, 16384, {"T4"}, {"T4", "T4"}}},
+     {"b", "a"}},
     {"unless there is no other", {want(100, 100)}, {worker("a", 4000, 200, {"H100"})}, {"a"}},
     {"more cpu than a machine takes the whole", {want(64000, 100)}, {worker("a", 4000, 8000)}, {"a"}},
     {"but only when it is free", {want(64000, 100)}, {worker("a", 3999, 8000)}, {""}},
@@ -67,6 +76,58 @@ TEST(Place, WhatIsReservedIsWhatWasAskedOrTheWholeMachine) {
   const auto placements = place(wants, {worker("a", 4000, 8000)});
   EXPECT_EQ(placements[0]->reserved, want(4000, 100));
   EXPECT_EQ(placements[1]->reserved, want(0, 50));
+}
+
+// The same decision by looking at everything, with names instead of numbers.
+std::string plainChoice(const Resources& want, std::vector<WorkerView>& workers) {
+  WorkerView* best = nullptr;
+  const auto fits = [&](const std::string& gpu) { return gpuFits(want.gpuType, gpu); };
+  const auto cpu = [&](const WorkerView& w) { return std::min(want.milliCpu, w.allMilliCpu); };
+  const auto rank = [&](const WorkerView& w) {
+    const auto unbroken = std::size_t{!w.allGpus.empty() && w.freeGpus.size() == w.allGpus.size()};
+    return std::tuple(want.gpuCount > 0 ? unbroken : w.allGpus.size(), w.freeMemoryMb, w.freeMilliCpu, w.id);
+  };
+  for (auto& w : workers) {
+    const bool room = cpu(w) <= w.freeMilliCpu && want.memoryMb <= w.freeMemoryMb &&
+                      std::count_if(w.freeGpus.begin(), w.freeGpus.end(), fits) >= want.gpuCount;
+    if (room && (!best || rank(w) < rank(*best))) best = &w;
+  }
+  if (!best) return "";
+  best->freeMilliCpu -= cpu(*best);
+  best->freeMemoryMb -= want.memoryMb;
+  for (int i = 0; i < want.gpuCount; ++i)
+    best->freeGpus.erase(std::find_if(best->freeGpus.begin(), best->freeGpus.end(), fits));
+  return best->id.value;
+}
+
+TEST(Place, ChoosesAmongManyWorkersAsByLookingAtEachInFull) {
+  std::mt19937 random(8400);
+  const auto upTo = [&](int most) { return static_cast<int>(random() % static_cast<unsigned>(most + 1)); };
+  const char* const models[] = {"T4", "A100-40GB", "A100-80GB", "H100", "h100"};
+  const char* const wishes[] = {"ANY", "A100", "a100-80gb", "H100!", "T4", "L4", ""};
+  for (int round = 0; round < 200; ++round) {
+    std::vector<WorkerView> workers;
+    for (int i = upTo(30); i > 0; --i) {
+      auto& w = workers.emplace_back(worker(fmt::format("wk-{}", upTo(1000)), 500 * upTo(8), 512 * upTo(32)));
+      for (int gpu = upTo(1) * upTo(8); gpu > 0; --gpu) w.allGpus.push_back(models[upTo(4)]);
+      for (const auto& gpu : w.allGpus) {
+        if (upTo(2) > 0) w.freeGpus.push_back(gpu);
+      }
+    }
+    Placer placer(workers);
+    for (int i = 0; i < 60; ++i) {
+      const Resources wanted = want(500 * upTo(10), 512 * upTo(8), wishes[upTo(6)], upTo(1) * upTo(3));
+      const auto placement = placer.place(wanted);
+      ASSERT_EQ(placement ? placement->worker.value : "", plainChoice(wanted, workers)) << "round " << round;
+    }
+  }
+}
+
+TEST(Place, NothingGoesToAWorkerThatIsWithheld) {
+  Placer placer({worker("a", 4000, 500), worker("b", 4000, 8000)});
+  placer.withhold(WorkerId{"a"});
+  placer.withhold(WorkerId{"none"});
+  EXPECT_EQ(placer.place(want(0, 0))->worker.value, "b");
 }
 
 TEST(GpuFits, KnowsSizesAnyAndExactly) {
