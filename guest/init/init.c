@@ -2,7 +2,10 @@
 // reaps whatever is orphaned, and ends with the main process's status. When the far end of the control socket closes,
 // the worker is gone and the container ends too.
 //
-//   gridiron-init PROGRAM [ARGUMENT…]     environment and working directory are the main process's
+//   gridiron-init MODE PROGRAM [ARGUMENT…]     environment and working directory are the main process's
+//
+// MODE, of sandbox/note.h: "run"; "hold" waits to be told whether to start the main process or that a zygote's child
+// is it; "nursery" outlives its main process, which is a zygote whose children live in containers below this one.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -12,19 +15,25 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "sandbox/note.h"
 
-static void tell(int kind, int error, int status) {
+// Libraries take "my pid has changed" for "I was forked". The children of a zygote are process 2 of their containers,
+// so a zygote must not be.
+enum { skippedPids = 16 };
+
+static void tell(int kind, int error, int status, pid_t pid, int flags) {
   struct GridironNote note;
   memset(&note, 0, sizeof note);
   note.kind = kind;
   note.step = gridironStepExec;
   note.error = error;
   note.status = status;
-  (void)send(gridironControlFd, &note, sizeof note, MSG_NOSIGNAL);
+  note.pid = pid;
+  (void)send(gridironControlFd, &note, sizeof note, MSG_NOSIGNAL | flags);
 }
 
 static void runMain(char** argv, int report) {
@@ -32,7 +41,7 @@ static void runMain(char** argv, int report) {
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
   setsid();
-  tell(gridironNoteMain, 0, 0);
+  tell(gridironNoteMain, 0, 0, 0, 0);
   execvp(argv[0], argv);
   int error = errno;
   (void)!write(report, &error, sizeof error);
@@ -57,49 +66,90 @@ static pid_t start(char** argv) {
     close(report[0]);
   }
   if (error != 0) {
-    tell(gridironNoteFailed, error, 0);
+    tell(gridironNoteFailed, error, 0, 0, 0);
     _exit(127);
   }
-  tell(gridironNoteStarted, 0, 0);
+  tell(gridironNoteStarted, 0, 0, 0, 0);
   return pid;
 }
 
-// Reaps all that can be reaped; ends the container when the main process is among them.
-static void reap(pid_t mainProcess) {
+static pid_t startZygote(char** argv) {
+  for (int i = 0; i < skippedPids; ++i) {
+    pid_t pid = fork();
+    if (pid == 0) _exit(0);
+    if (pid > 0) waitpid(pid, NULL, 0);
+  }
+  pid_t pid = start(argv);
+  close(0);  // the zygote's alone: its end is seen by the far side
+  return pid;
+}
+
+// Reaps all that can be reaped; ends the container when the main process is among them, unless it is a nursery. Gives
+// the main process that there still is.
+static pid_t reap(pid_t mainProcess, int nursery) {
   for (;;) {
     int status;
     pid_t pid = waitpid(-1, &status, WNOHANG);
-    if (pid <= 0) return;
+    if (pid <= 0) return mainProcess;
+    if (nursery) tell(gridironNoteEnded, 0, status, pid, MSG_DONTWAIT);
     if (pid != mainProcess) continue;
-    tell(gridironNoteEnded, 0, status);
+    mainProcess = 0;
+    if (nursery) continue;
+    tell(gridironNoteEnded, 0, status, pid, 0);
     _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
   }
 }
 
+// What the worker says to an init that is held. Gives the main process's pid, 0 while there is none, and a pidfd of one
+// that is no child of this process.
+static pid_t obey(char** argv, int* adopted) {
+  struct GridironNote note;
+  if (recv(gridironControlFd, &note, sizeof note, MSG_DONTWAIT) != sizeof note) return 0;
+  if (note.kind == gridironNoteAdopt) {
+    *adopted = (int)syscall(SYS_pidfd_open, note.pid, 0);
+    return note.pid;
+  }
+  if (note.kind != gridironNoteRun) return 0;
+  kill(-1, SIGKILL);  // a zygote's child that comes too late
+  return start(argv);
+}
+
 int main(int argc, char** argv) {
-  if (argc < 2) return 64;
+  if (argc < 3) return 64;
+  const int nursery = strcmp(argv[1], GRIDIRON_INIT_NURSERY) == 0;
+  int held = strcmp(argv[1], GRIDIRON_INIT_HOLD) == 0;
+  char** program = argv + 2;
   fcntl(gridironControlFd, F_SETFD, FD_CLOEXEC);
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, NULL);
   int signals = signalfd(-1, &all, SFD_CLOEXEC);
   if (signals < 0) {
-    tell(gridironNoteFailed, errno, 0);
+    tell(gridironNoteFailed, errno, 0, 0, 0);
     return 127;
   }
-  pid_t mainProcess = start(argv + 1);
+  pid_t mainProcess = 0;
+  int adopted = -1;
+  if (held) tell(gridironNoteHeld, 0, 0, 0, 0);
+  if (!held) mainProcess = nursery ? startZygote(program) : start(program);
   for (;;) {
-    struct pollfd waits[2] = {{signals, POLLIN, 0}, {gridironControlFd, 0, 0}};
-    if (poll(waits, 2, -1) < 0) continue;
+    struct pollfd waits[3] = {
+        {signals, POLLIN, 0}, {gridironControlFd, held ? POLLIN : 0, 0}, {adopted, POLLIN, 0}};
+    if (poll(waits, 3, -1) < 0) continue;
+    if (waits[2].revents) _exit(0);  // how it ended is for its parent, the nursery's init, to tell
     if (waits[1].revents & (POLLHUP | POLLERR)) {
       kill(-1, SIGKILL);
       _exit(128 + SIGKILL);
     }
+    if (waits[1].revents & POLLIN) {
+      mainProcess = obey(program, &adopted);
+      held = mainProcess == 0;
+    }
     struct signalfd_siginfo info;
     if (!(waits[0].revents & POLLIN) || read(signals, &info, sizeof info) != sizeof info) continue;
     if (info.ssi_signo == SIGCHLD)
-      reap(mainProcess);
-    else
+      mainProcess = reap(mainProcess, nursery);
+    else if (mainProcess > 0)
       kill(mainProcess, (int)info.ssi_signo);
   }
 }

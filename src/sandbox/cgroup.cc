@@ -220,6 +220,16 @@ std::vector<int> Cgroup::taskFds() const {
   return out;
 }
 
+Result<std::vector<Fd>> Cgroup::entries() const {
+  std::vector<Fd> out;
+  for (const Fd& fd : tasks_) out.emplace_back(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (tasks_.empty()) out.emplace_back(::openat(unified_.get(), "cgroup.procs", O_WRONLY | O_CLOEXEC));
+  for (const Fd& fd : out) {
+    if (!fd.valid()) return errnoError("open the entries of a cgroup");
+  }
+  return out;
+}
+
 bool Cgroup::oomKilled() const { return !memoryEvents_.empty() && counterIn(memoryEvents_, "oom_kill") > 0; }
 
 Result<void> Cgroup::remove() {

@@ -40,6 +40,8 @@ class Cgroup {
   int unifiedFd() const { return unified_.get(); }
   // A child writes "0" to each to move itself in (v1); opened by root, usable from a user namespace.
   std::vector<int> taskFds() const;
+  // As taskFds, for a process that was not cloned into it: the unified hierarchy too where it is the only one.
+  Result<std::vector<Fd>> entries() const;
   // The kernel has killed something in it for memory.
   bool oomKilled() const;
   // Removes the directories; everything in them must have ended. Repeatable.

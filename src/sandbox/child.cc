@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
@@ -45,11 +46,12 @@ std::int64_t nanosNow() {
 struct Child {
   const ChildPlan& plan;
 
-  void tell(int kind, int step, int error, std::int64_t took, const char* path, std::size_t length) const {
+  void tell(int kind, int step, int error, std::int64_t took, const char* path, std::size_t length, int pid = 0) const {
     GridironNote note{};
     note.kind = kind;
     note.step = step;
     note.error = error;
+    note.pid = pid;
     note.took = took;
     iovec parts[2] = {{&note, sizeof note}, {const_cast<char*>(path), length}};
     msghdr message{};
@@ -84,6 +86,42 @@ struct Child {
     must(::unshare(CLONE_NEWCGROUP), gridironStepCgroup);
   }
 
+  // Its own user namespace is owned by whom the nursery's root is: that gives the zygote, which has no privileges in
+  // its own, the right to enter this one.
+  void enterNursery() const {
+    must(::setns(plan.nursery, CLONE_NEWUSER | CLONE_NEWPID), gridironStepBelow);
+    becomeRoot();
+    must(::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), gridironStepBelow);  // its /proc files are root's otherwise
+  }
+  // The pid of the process behind `pidfd` as the host sees it, which this process, in the nursery, does not.
+  int hostPid(int pidfd) const {
+    char text[512] = {};
+    std::snprintf(text, sizeof text, "/proc/self/fdinfo/%d", pidfd);
+    const int file = must(::open(text, O_RDONLY | O_CLOEXEC), gridironStepBelow);
+    const ssize_t got = ::read(file, text, sizeof text - 1);
+    ::close(file);
+    text[got > 0 ? got : 0] = '\0';
+    const char* at = std::strstr(text, "Pid:");
+    return at == nullptr ? 0 : std::atoi(at + 4);
+  }
+  void mapUsers(int pid) const {
+    for (const char* kind : {"uid", "gid"}) {
+      char path[64];
+      std::snprintf(path, sizeof path, "/proc/%d/%s_map", pid, kind);
+      const int file = must(::open(path, O_WRONLY | O_CLOEXEC), gridironStepBelow);
+      constexpr char kMap[] = "0 0 65536\n";
+      must(static_cast<int>(::write(file, kMap, sizeof kMap - 1)), gridironStepBelow);
+      ::close(file);
+    }
+  }
+  // A sibling of this process with `flags`; gives 0 in it.
+  int cloneSibling(std::uint64_t flags, int* pidfd) const {
+    clone_args args{};
+    args.flags = flags | CLONE_PARENT | (pidfd != nullptr ? CLONE_PIDFD : 0);
+    args.pidfd = reinterpret_cast<std::uint64_t>(pidfd);
+    return must(static_cast<int>(::syscall(SYS_clone3, &args, sizeof args)), gridironStepBelow);
+  }
+
   void becomeRoot() const {
     if (!plan.userNamespace) return;
     must(static_cast<int>(::syscall(SYS_setgroups, 0, nullptr)), gridironStepIdentity);
@@ -111,11 +149,13 @@ struct Child {
     return ::move_mount(mount, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
   }
 
-  // A private tmpfs to hang the layers on, as the working directory. Its path is left behind before the identity
-  // changes: mapped root may not walk there.
+  // Before the identity changes: mapped root may not walk there.
+  void goToStage() const { must(::chdir(plan.stage), gridironStepStage); }
+
+  // A private tmpfs to hang the layers on, as the working directory.
   void enterStage() const {
     must(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), gridironStepStage);
-    must(::chdir(plan.stage), gridironStepStage);
+    if (plan.nursery < 0) goToStage();
     becomeRoot();
     const char* const options[] = {"mode=0700", "size=1m", nullptr};
     constexpr unsigned kQuiet = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
@@ -284,6 +324,12 @@ struct Child {
     must(::chdir(plan.workdir), gridironStepWorkdir);
   }
 
+  void sealRoot() const {
+    mount_attr readOnly{};
+    readOnly.attr_set = MOUNT_ATTR_RDONLY;
+    if (plan.readOnlyRoot) must(::mount_setattr(AT_FDCWD, "/", 0, &readOnly, sizeof readOnly), gridironStepWorkdir);
+  }
+
   void dropPrivileges() const {
     for (int capability = 0; capability < 64; ++capability) {
       if ((plan.capabilities >> capability & 1) != 0) continue;
@@ -353,13 +399,30 @@ void runChild(const ChildPlan& plan) {
   child.tell(gridironNoteRootfs, 0, 0, nanosNow() - started, nullptr, 0);
   child.waitForParent();  // for the network and what must be there before the program
   child.enterWorkdir();
+  child.sealRoot();
   child.becomeInit();
+}
+
+void runBetween(const ChildPlan& plan, std::uint64_t flags) {
+  const Child child{plan};
+  child.resetSignals();
+  ::setpgid(0, 0);  // by which the worker finds and reaps all of a start that failed
+  child.goToStage();
+  child.enterNursery();
+  // Only who is in a pid namespace, not who is about to have children in it, can make one below it.
+  if (child.cloneSibling(0, nullptr) != 0) ::_exit(0);
+  int pidfd = -1;
+  if (child.cloneSibling(flags, &pidfd) == 0) runChild(plan);
+  const int pid = child.hostPid(pidfd);
+  child.mapUsers(pid);
+  child.tell(gridironNoteBorn, 0, 0, 0, nullptr, 0, pid);
+  ::_exit(0);
 }
 
 const char* stepName(int step) {
   constexpr const char* kNames[gridironStepCount] = {
-      "cgroup", "identity", "stage",   "layers",  "overlay", "pivot",        "proc",    "sys",  "dev", "bind",
-      "mask",   "hostname", "prepare", "workdir", "output",  "capabilities", "seccomp", "init", "exec"};
+      "cgroup",   "identity", "stage",   "layers", "overlay",      "pivot",   "proc", "sys",  "dev",     "bind", "mask",
+      "hostname", "prepare",  "workdir", "output", "capabilities", "seccomp", "init", "exec", "nursery", "fork"};
   return step >= 0 && step < gridironStepCount ? kNames[step] : "unknown";
 }
 

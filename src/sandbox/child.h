@@ -29,11 +29,13 @@ struct ChildPlan {
   int control = -1;        // its end of the socket pair: notes out, one byte in when it may go on
   int parentControl = -1;  // the parent's end, closed here, so that the parent's death is seen
   int output = -1, errors = -1, input = -1;
-  int init = -1;  // guest/init, on a read-only mount
+  int init = -1;     // guest/init, on a read-only mount
+  int nursery = -1;  // a pidfd of the nursery's init, when the container is to be below it
   const int* taskFiles = nullptr;
   int taskFileCount = 0;
   bool userNamespace = false;
   bool ownNetwork = true;
+  bool readOnlyRoot = false;
   const char* stage = nullptr;  // a directory of the host to hang the mounts on; what is in it is hidden, not touched
   const char* const* baseDirectories = nullptr;  // of the lowest layer, parents first, each "b/…"; then a null
   const char* const* baseFiles = nullptr;
@@ -58,6 +60,11 @@ struct ChildPlan {
 // The life of the child from clone to exec of init: another program, in effect. Every failure is sent as a note and
 // ends it. Allocates nothing, takes no lock, logs nothing.
 [[noreturn]] void runChild(const ChildPlan& plan);
+
+// The life of a process between, cloned without namespaces: in a process group of its own, enters the nursery's user
+// and pid namespaces, by way of a second one clones the container's first process there, with `flags`, and ends. All
+// three are children of the caller; the last lives on in runChild. The note of the second tells of the third.
+[[noreturn]] void runBetween(const ChildPlan& plan, std::uint64_t flags);
 
 // "overlay", "pivot", …: for errors of the parent.
 const char* stepName(int step);

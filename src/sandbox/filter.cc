@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <string_view>
 
 #include "base/fd.h"
 
@@ -36,8 +37,9 @@ constexpr int kDeniedFamilies[] = {AF_VSOCK, AF_ALG, AF_PACKET, AF_XDP, AF_TIPC,
 
 using Context = std::unique_ptr<void, void (*)(scmp_filter_ctx)>;
 
-int addRules(scmp_filter_ctx context) {
+int addRules(scmp_filter_ctx context, FilterFor whom) {
   for (const char* name : kDenied) {
+    if (whom == FilterFor::zygote && std::string_view(name) == "setns") continue;
     const int number = seccomp_syscall_resolve_name(name);
     if (number == __NR_SCMP_ERROR) continue;  // newer than the library, or of another architecture
     const int failed = seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), number, 0);
@@ -58,7 +60,7 @@ int addRules(scmp_filter_ctx context) {
 
 }  // namespace
 
-Result<std::vector<sock_filter>> makeFilter() {
+Result<std::vector<sock_filter>> makeFilter(FilterFor whom) {
   const Context context(seccomp_init(SCMP_ACT_ALLOW), seccomp_release);
   if (!context) return Error{Code::internal, "libseccomp: no filter can be made"};
 #if defined(__x86_64__)
@@ -66,7 +68,8 @@ Result<std::vector<sock_filter>> makeFilter() {
 #endif
   seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
   seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a tree: a few comparisons for each call
-  if (const int failed = addRules(context.get()); failed != 0) return errnoError("libseccomp: add a rule", -failed);
+  if (const int failed = addRules(context.get(), whom); failed != 0)
+    return errnoError("libseccomp: add a rule", -failed);
   Fd file(::memfd_create("filter", MFD_CLOEXEC));
   if (!file.valid()) return errnoError("memfd_create");
   if (const int failed = seccomp_export_bpf(context.get(), file.get()); failed != 0) {

@@ -1,5 +1,6 @@
 #include <linux/sched.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
@@ -15,11 +16,13 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <mutex>
 #include <sstream>
 
 #include "sandbox/cgroup.h"
 #include "sandbox/filter.h"
+#include "sandbox/fork.h"
 #include "sandbox/mapping.h"
 #include "sandbox/network.h"
 #include "sandbox/plan.h"
@@ -40,7 +43,7 @@ struct Shared {
   const std::string group;  // of cgroups
   const CgroupLayout layout;
   HostNetwork network;
-  std::vector<sock_filter> filter;
+  std::vector<sock_filter> filter, zygoteFilter;
   Fd mapping, init;
 
   std::string boxes() const { return options.stateDirectory + "/boxes"; }
@@ -55,7 +58,8 @@ struct Received {
   int pid = 0;
 };
 
-// Nothing when the container has closed its end, or with MSG_DONTWAIT when there is nothing now.
+// Nothing when the container has closed its end (errno 0), or when nothing has come in time or, with MSG_DONTWAIT, by
+// now (errno EAGAIN).
 std::optional<Received> receive(int control, int flags) {
   Received out;
   char path[4096];
@@ -67,6 +71,7 @@ std::optional<Received> receive(int control, int flags) {
   message.msg_control = extra;
   message.msg_controllen = sizeof extra;
   ssize_t n;
+  errno = 0;
   do {
     n = ::recvmsg(control, &message, flags | MSG_CMSG_CLOEXEC);
   } while (n < 0 && errno == EINTR);
@@ -96,6 +101,33 @@ Result<Fd> listenOnLoopback(int port) {
   return fd;
 }
 
+constexpr auto kForkPatience = std::chrono::seconds(2);
+
+// One end of a pair of packet sockets for us, with the senders' pids and `patience` for what comes, one for a child.
+Result<std::pair<Fd, Fd>> packetPair(std::chrono::seconds patience) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return errnoError("make a socket pair");
+  std::pair<Fd, Fd> out{Fd(ends[0]), Fd(ends[1])};
+  const int one = 1;
+  const timeval limit{patience.count(), 0};
+  ::setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof one);
+  ::setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  return out;
+}
+
+// The pid of process `pid` one level down, in the pid namespace of its nursery.
+int pidBelow(int pid) {
+  const auto text = readFile("/proc/" + std::to_string(pid) + "/status");
+  const std::size_t at = text.ok() ? text->find("\nNSpid:") : std::string::npos;
+  if (at == std::string::npos) return 0;
+  std::istringstream in(text->substr(at + 7));
+  int outer = 0, out = 0;
+  in >> outer >> out;
+  return out;
+}
+
+class HostZygote;
+
 // Members are undone from the last to the first: the processes, the network, the cgroup, the directory.
 class HostSandbox final : public Sandbox {
  public:
@@ -116,6 +148,10 @@ class HostSandbox final : public Sandbox {
   const std::vector<Phase>& phases() const override { return phases_; }
   Result<void> remove() override;
 
+  int initFd() const { return init_.get(); }
+  // Of a nursery: the wait status of its process `pid` (in its own pid namespace), which has ended or is about to.
+  std::optional<int> endOf(int pid);
+
  private:
   template <class Act>
   Result<void> step(const char* name, Act act) {
@@ -127,8 +163,15 @@ class HostSandbox final : public Sandbox {
   Result<void> makeDirectory();
   Result<void> prepareChild();
   Result<void> clone();
+  Result<void> cloneBelow(int pid);
   Result<void> connect();
   Result<void> letGo();
+  Result<void> awaitMain();
+  void tellInit(GridironNoteKind kind, int pid);
+  Result<void> forkOrRun();
+  // Has the zygote's child become the main process.
+  Result<void> fork();
+  Result<void> adopt(const Fd& talk);
   // Takes notes until one of `kind` comes.
   Result<Received> awaitNote(int kind);
 
@@ -142,8 +185,36 @@ class HostSandbox final : public Sandbox {
   Fd control_, childControl_, output_, errors_;
   Fd init_, main_;  // pidfds
   int initPid_ = 0, mainPid_ = 0;
+  bool forked_ = false;
+  int pidInNursery_ = 0;
   std::mutex waiting_;
   std::optional<Exit> exit_;
+  std::map<int, int> ends_;  // of a nursery
+};
+
+class HostZygote final : public Zygote {
+ public:
+  HostZygote(std::unique_ptr<HostSandbox> box, Fd door, std::string report)
+      : box_(std::move(box)), door_(std::move(door)), report_(std::move(report)) {}
+  const std::string& report() const override { return report_; }
+  bool alive() const override {
+    pollfd closed{door_.get(), 0, 0};
+    return ::poll(&closed, 1, 0) == 0;
+  }
+  void retire() override { (void)box_->signal(SIGKILL).ok(); }
+  std::int64_t residentBytes() const override {
+    std::ifstream file("/proc/" + std::to_string(box_->pid()) + "/statm");
+    std::int64_t all = 0, resident = 0;
+    if (!alive() || !(file >> all >> resident)) return 0;
+    return resident * ::sysconf(_SC_PAGESIZE);
+  }
+  HostSandbox& box() { return *box_; }
+  int door() const { return door_.get(); }
+
+ private:
+  const std::unique_ptr<HostSandbox> box_;
+  const Fd door_;
+  const std::string report_;
 };
 
 Result<void> HostSandbox::start(const std::function<Result<void>(Sandbox&)>& prepare) {
@@ -158,8 +229,23 @@ Result<void> HostSandbox::start(const std::function<Result<void>(Sandbox&)>& pre
   if (prepare) RETURN_IF_ERROR(step("prepare", [&] { return prepare(*this); }));
   ASSIGN_OR_RETURN(const Received rootfs, awaitNote(gridironNoteRootfs));
   phases_.push_back({"rootfs", Nanos(rootfs.note.took)});
-  RETURN_IF_ERROR(step("exec", [&] { return letGo(); }));
+  RETURN_IF_ERROR(step(spec_.zygote ? "init" : "exec", [&] { return letGo(); }));
+  if (spec_.zygote) RETURN_IF_ERROR(forkOrRun());
   child_.reset();
+  return {};
+}
+
+Result<void> HostSandbox::forkOrRun() {
+  const Nanos begun = sinceBoot();
+  const Result<void> forked = fork();
+  if (forked.ok()) {
+    phases_.push_back({"fork", sinceBoot() - begun});
+    return {};
+  }
+  tellInit(gridironNoteRun, 0);
+  const Result<void> ran = awaitMain();
+  if (!ran.ok()) return ran.error().within("exec");
+  phases_.push_back({"exec", sinceBoot() - begun, forked.error().message});
   return {};
 }
 
@@ -173,19 +259,16 @@ Result<void> HostSandbox::makeDirectory() {
 Result<void> HostSandbox::prepareChild() {
   const std::string address = lease_ ? addressText(lease_->address()) : "";
   const std::string grid = lease_ && spec_.gridInternal ? addressText(shared_.network.gateway()) : "";
-  const Common common{shared_.init.get(), &shared_.filter, shared_.mapping.get()};
+  const auto& filter = spec_.nursery ? shared_.zygoteFilter : shared_.filter;
+  const Common common{shared_.init.get(), &filter, shared_.mapping.get()};
   ASSIGN_OR_RETURN(child_, PreparedChild::make(spec_, common, *directory_, address, grid));
+  if (spec_.zygote) child_->setNursery(static_cast<HostZygote&>(*spec_.zygote).box().initFd());
   child_->setTaskFiles(cgroup_.taskFds());
   output_ = child_->takeOutput();
   errors_ = child_->takeErrors();
-  int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return errnoError("make a socket pair");
-  control_ = Fd(ends[0]);
-  childControl_ = Fd(ends[1]);
-  const int one = 1;
-  const timeval patience{60, 0};
-  ::setsockopt(control_.get(), SOL_SOCKET, SO_PASSCRED, &one, sizeof one);
-  ::setsockopt(control_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  ASSIGN_OR_RETURN(auto ends, packetPair(std::chrono::seconds(60)));
+  control_ = std::move(ends.first);
+  childControl_ = std::move(ends.second);
   child_->setControl(childControl_.get(), control_.get());
   return {};
 }
@@ -196,6 +279,8 @@ Result<void> HostSandbox::clone() {
   args.flags = CLONE_PIDFD | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
   if (spec_.network != Network::host) args.flags |= CLONE_NEWNET;
   if (child_->plan().userNamespace) args.flags |= CLONE_NEWUSER;
+  const std::uint64_t below = args.flags & ~std::uint64_t{CLONE_PIDFD};
+  if (spec_.zygote) args.flags = CLONE_PIDFD;
   if (cgroup_.unifiedFd() >= 0) {
     args.flags |= CLONE_INTO_CGROUP;
     args.cgroup = static_cast<std::uint64_t>(cgroup_.unifiedFd());
@@ -207,15 +292,38 @@ Result<void> HostSandbox::clone() {
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   const long pid = ::syscall(SYS_clone3, &args, sizeof args);
+  if (pid == 0 && spec_.zygote) runBetween(child_->plan(), below);
   if (pid == 0) runChild(child_->plan());
   const int failed = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return errnoError("clone3", failed);
   childControl_.reset();
+  Fd first(pidfd);
+  if (spec_.zygote) return cloneBelow(static_cast<int>(pid));
   initPid_ = static_cast<int>(pid);
-  init_ = Fd(pidfd);
+  init_ = std::move(first);
   if (!child_->plan().userNamespace) return {};
   RETURN_IF_ERROR(writeMaps(initPid_));
+  (void)::send(control_.get(), "m", 1, MSG_NOSIGNAL);
+  return {};
+}
+
+// Of the processes between, the first is `pid`; what the second clones is a child of ours, in the nursery's namespaces.
+Result<void> HostSandbox::cloneBelow(int pid) {
+  const Result<Received> born = awaitNote(gridironNoteBorn);
+  if (!born.ok()) {
+    control_.reset();  // ends whatever waits
+    while (::waitpid(-pid, nullptr, 0) > 0 || errno == EINTR) {
+    }
+    return born.error();
+  }
+  for (const int between : {pid, born->pid}) {
+    while (::waitpid(between, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+  initPid_ = born->note.pid;
+  init_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, initPid_, 0)));
+  if (!init_.valid()) return errnoError("open the container's init");
   (void)::send(control_.get(), "m", 1, MSG_NOSIGNAL);
   return {};
 }
@@ -228,12 +336,75 @@ Result<void> HostSandbox::connect() {
 
 Result<void> HostSandbox::letGo() {
   (void)::send(control_.get(), "g", 1, MSG_NOSIGNAL);
+  if (!spec_.zygote) return awaitMain();
+  ASSIGN_OR_RETURN(const Received held, awaitNote(gridironNoteHeld));
+  (void)held;
+  return {};
+}
+
+Result<void> HostSandbox::awaitMain() {
   ASSIGN_OR_RETURN(const Received main, awaitNote(gridironNoteMain));
   mainPid_ = main.pid;
   main_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, mainPid_, 0)));
   ASSIGN_OR_RETURN(const Received running, awaitNote(gridironNoteStarted));
   (void)running;
   return {};
+}
+
+void HostSandbox::tellInit(GridironNoteKind kind, int pid) {
+  GridironNote note{};
+  note.kind = kind;
+  note.pid = pid;
+  (void)::send(control_.get(), &note, sizeof note, MSG_NOSIGNAL);
+}
+
+Result<void> HostSandbox::fork() {
+  const HostZygote& zygote = static_cast<HostZygote&>(*spec_.zygote);
+  const ChildPlan& plan = child_->plan();
+  ASSIGN_OR_RETURN(const Fd orders, memoryFile(forkOrders(spec_, plan.capabilities, shared_.filter)));
+  ASSIGN_OR_RETURN(const std::vector<Fd> entries, cgroup_.entries());
+  ASSIGN_OR_RETURN(auto talk, packetPair(kForkPatience));
+  std::vector<int> fds{orders.get(), talk.second.get(), init_.get(), plan.output, plan.errors};
+  for (const Fd& entry : entries) fds.push_back(entry.get());
+  RETURN_IF_ERROR(askForFork(zygote.door(), fds));
+  talk.second.reset();
+  return adopt(talk.first);
+}
+
+Result<void> HostSandbox::adopt(const Fd& talk) {
+  const std::optional<Received> said = receive(talk.get(), 0);
+  if (!said && errno == EAGAIN) {
+    spec_.zygote->retire();
+    return makeError(Code::deadlineExceeded, "the zygote took more than {} s", kForkPatience.count());
+  }
+  if (!said) return makeError(Code::unavailable, "the zygote has ended");
+  if (said->note.kind != gridironNoteMain) return Error{Code::failedPrecondition, said->path};
+  Fd main(static_cast<int>(::syscall(SYS_pidfd_open, said->pid, 0)));
+  if (!main.valid()) return errnoError("open the zygote's child");
+  pidInNursery_ = pidBelow(said->pid);
+  tellInit(gridironNoteAdopt, said->note.pid);
+  if (::send(talk.get(), "g", 1, MSG_NOSIGNAL) != 1) return errnoError("let the zygote's child go");
+  main_ = std::move(main);
+  mainPid_ = said->pid;
+  forked_ = true;
+  return {};
+}
+
+std::optional<int> HostSandbox::endOf(int pid) {
+  const std::lock_guard lock(waiting_);
+  const auto deadline = std::chrono::steady_clock::now() + kForkPatience;
+  while (!ends_.contains(pid)) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd more{control_.get(), POLLIN, 0};
+    if (left.count() <= 0 || ::poll(&more, 1, static_cast<int>(left.count())) == 0) return std::nullopt;
+    const auto note = receive(control_.get(), MSG_DONTWAIT);
+    if (!note) return std::nullopt;
+    if (note->note.kind == gridironNoteEnded) ends_[note->note.pid] = note->note.status;
+  }
+  const int status = ends_.at(pid);
+  ends_.erase(pid);
+  return status;
 }
 
 Result<Received> HostSandbox::awaitNote(int kind) {
@@ -266,13 +437,20 @@ Exit exitOf(const siginfo_t& ended) {
   return out;
 }
 
+Exit exitOf(int status) {
+  if (WIFSIGNALED(status)) return {128 + WTERMSIG(status), WTERMSIG(status), false};
+  return {WEXITSTATUS(status), 0, false};
+}
+
 Exit HostSandbox::wait() {
   const std::lock_guard lock(waiting_);
   if (exit_ || !init_.valid()) return exit_.value_or(Exit{});
   siginfo_t ended{};
   while (::waitid(P_PIDFD, static_cast<id_t>(init_.get()), &ended, WEXITED) != 0 && errno == EINTR) {
   }
-  Exit out = exitOf(ended);
+  std::optional<int> status;
+  if (forked_) status = static_cast<HostZygote&>(*spec_.zygote).box().endOf(pidInNursery_);
+  Exit out = status ? exitOf(*status) : exitOf(ended);
   // Init passes the main process's status on; what it says beforehand also
   // tells a signal from an exit code.
   while (const auto note = receive(control_.get(), MSG_DONTWAIT)) {
@@ -335,6 +513,8 @@ class HostSandboxes final : public Sandboxes {
     return std::unique_ptr<Sandbox>(std::move(out));
   }
 
+  Result<std::shared_ptr<Zygote>> startZygote(const Spec& spec, const std::string& wish, Nanos patience) override;
+
   Result<void> sweep() override {
     RETURN_IF_ERROR(sweepCgroups(shared_->layout, shared_->group));
     for (const std::string& point : mountsBelow(shared_->boxes())) {
@@ -351,6 +531,45 @@ class HostSandboxes final : public Sandboxes {
   std::unique_ptr<Shared> shared_;
 };
 
+// What the zygote answers within `patience`; its last words when it ends instead.
+Result<std::string> reportOf(int door, const Fd& errors, Nanos patience) {
+  pollfd answer{door, POLLIN, 0};
+  const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(patience);
+  if (::poll(&answer, 1, static_cast<int>(limit.count())) == 0)
+    return makeError(Code::deadlineExceeded, "it was not ready after {} ms", limit.count());
+  std::string out(1 << 20, '\0');
+  const ssize_t got = ::recv(door, out.data(), out.size(), MSG_DONTWAIT);
+  if (got > 0) return out.substr(0, static_cast<std::size_t>(got));
+  std::string words(2000, '\0');
+  ::fcntl(errors.get(), F_SETFL, O_NONBLOCK);
+  const ssize_t said = ::read(errors.get(), words.data(), words.size());
+  return makeError(Code::unavailable, "it ended: {}",
+                   words.substr(0, static_cast<std::size_t>(std::max<ssize_t>(0, said))));
+}
+
+Result<std::shared_ptr<Zygote>> HostSandboxes::startZygote(const Spec& given, const std::string& wish, Nanos patience) {
+  if (!shared_->mapping.valid())
+    return Error{Code::unimplemented, "containers have no user namespaces of their own here"};
+  ASSIGN_OR_RETURN(auto door, packetPair(std::chrono::seconds(60)));
+  Spec spec = given;
+  spec.nursery = true;
+  spec.input = door.second.get();
+  spec.network = Network::none;
+  spec.gridInternal = false;
+  auto box = std::make_unique<HostSandbox>(*shared_, spec);
+  const std::string about = "start zygote " + spec.name;
+  const Result<void> started = box->start(nullptr);
+  door.second.reset();
+  if (!started.ok()) return started.error().within(about);
+  if (::send(door.first.get(), wish.data(), wish.size(), MSG_NOSIGNAL) < 0)
+    return errnoError(about + ": tell it what to import");
+  const Fd output = box->takeStdout(), errors = box->takeStderr();
+  Result<std::string> report = reportOf(door.first.get(), errors, patience);
+  if (!report.ok()) return report.error().within(about);
+  return std::shared_ptr<Zygote>(
+      std::make_shared<HostZygote>(std::move(box), std::move(door.first), std::move(*report)));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Sandboxes>> openSandboxes(Sandboxes::Options options) {
@@ -361,6 +580,7 @@ Result<std::unique_ptr<Sandboxes>> openSandboxes(Sandboxes::Options options) {
   auto shared = std::make_unique<Shared>(std::move(options), std::move(group));
   RETURN_IF_ERROR(makeDirectories(shared->boxes()));
   ASSIGN_OR_RETURN(shared->filter, makeFilter());
+  ASSIGN_OR_RETURN(shared->zygoteFilter, makeFilter(FilterFor::zygote));
   if (shared->options.userNamespace) {
     auto mapping = makeMapping();
     if (mapping.ok() && canBeMapped(shared->boxes(), mapping->get())) {

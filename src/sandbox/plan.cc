@@ -101,6 +101,7 @@ Result<std::unique_ptr<PreparedChild>> PreparedChild::make(const Spec& spec, con
   out->mapping_ = common.mapping;
   out->plan_.userNamespace = common.mapping >= 0;
   out->plan_.ownNetwork = spec.network != Network::host;
+  out->plan_.readOnlyRoot = spec.nursery;
   out->filter_ = {static_cast<unsigned short>(common.filter->size()), const_cast<sock_filter*>(common.filter->data())};
   out->plan_.filter = &out->filter_;
   out->plan_.capabilities = capabilityMask();
@@ -109,7 +110,7 @@ Result<std::unique_ptr<PreparedChild>> PreparedChild::make(const Spec& spec, con
   out->addFiles(spec, address, gridAddress);
   RETURN_IF_ERROR(out->openBinds(spec));
   out->addMountPoints();
-  RETURN_IF_ERROR(out->openStreams());
+  RETURN_IF_ERROR(out->openStreams(spec));
   out->plan_.init = common.init;
   out->fillTexts(spec, box);
   return out;
@@ -210,7 +211,7 @@ Result<void> PreparedChild::openBinds(const Spec& spec) {
   return {};
 }
 
-Result<void> PreparedChild::openStreams() {
+Result<void> PreparedChild::openStreams(const Spec& spec) {
   int output[2], errors[2];
   if (::pipe2(output, O_CLOEXEC) != 0) return errnoError("make a pipe");
   outputRead_ = Fd(output[0]);
@@ -218,8 +219,8 @@ Result<void> PreparedChild::openStreams() {
   if (::pipe2(errors, O_CLOEXEC) != 0) return errnoError("make a pipe");
   errorsRead_ = Fd(errors[0]);
   fds_.emplace_back(errors[1]);
-  Fd input(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  if (!input.valid()) return errnoError("open /dev/null");
+  Fd input(spec.input >= 0 ? ::fcntl(spec.input, F_DUPFD_CLOEXEC, 0) : ::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  if (!input.valid()) return errnoError(spec.input >= 0 ? "keep its input" : "open /dev/null");
   plan_.output = output[1];
   plan_.errors = errors[1];
   plan_.input = input.get();
@@ -239,6 +240,7 @@ const char* PreparedChild::keep(std::string text) {
 
 void PreparedChild::fillTexts(const Spec& spec, const BoxDirectory& box) {
   argv_.push_back("gridiron-init");
+  argv_.push_back(spec.nursery ? GRIDIRON_INIT_NURSERY : spec.zygote ? GRIDIRON_INIT_HOLD : GRIDIRON_INIT_RUN);
   for (const std::string& argument : spec.argv) argv_.push_back(keep(argument));
   argv_.push_back(nullptr);
   for (const auto& [name, value] : spec.environment) environment_.push_back(keep(name + "=" + value));

@@ -68,6 +68,7 @@ class PreparedChild {
   ChildPlan& plan() { return plan_; }
   Fd takeOutput() { return std::move(outputRead_); }
   Fd takeErrors() { return std::move(errorsRead_); }
+  void setNursery(int pidfd) { plan_.nursery = pidfd; }
   void setTaskFiles(std::vector<int> files);
   void setControl(int fd, int parentEnd) {
     plan_.control = fd;
@@ -81,7 +82,7 @@ class PreparedChild {
   void addFiles(const Spec& spec, const std::string& address, const std::string& gridAddress);
   void addMountPoints();
   Result<void> openBinds(const Spec& spec);
-  Result<void> openStreams();
+  Result<void> openStreams(const Spec& spec);
   void fillTexts(const Spec& spec, const BoxDirectory& box);
   void attach(Fd mount, const std::string& target, bool directory);
   const char* keep(std::string text);

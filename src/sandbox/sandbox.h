@@ -28,6 +28,8 @@ struct Limits {
   std::int64_t pids = 4096;
 };
 
+class Zygote;
+
 enum class Network { none, nat, host };  // host: image builds that must reach what the host reaches
 
 struct Spec {
@@ -42,6 +44,11 @@ struct Spec {
   Limits limits;
   Network network = Network::nat;
   bool gridInternal = true;  // `grid.internal` → gateway:gridPort and nothing else of the host
+  // The main process is to be a child of this zygote, continuing as `argv` would; when the zygote cannot, `argv` is
+  // executed as without one. Its layers below the container's own, and the interpreter, must be those of this image.
+  std::shared_ptr<Zygote> zygote;
+  bool nursery = false;  // a zygote's own container: startZygote() sets it
+  int input = -1;        // standard input of the main process, borrowed until start() returns; -1 = nothing to read
 };
 
 // How the container ended.
@@ -52,10 +59,11 @@ struct Exit {
 };
 
 // Named, measured steps of the start ("directory", "cgroup", "layers", "namespaces", "network", "prepare", "rootfs",
-// "exec"), for the phases of a cold start. "rootfs" is the child's own work, beside "network" and "prepare".
+// "exec" or "fork"), for the phases of a cold start. "rootfs" is the child's own work, beside "network" and "prepare".
 struct Phase {
   std::string name;
   Nanos took{};
+  std::string why = {};  // of "exec": why it was not a fork, when one was asked for
 };
 
 class Sandbox {
@@ -78,6 +86,20 @@ class Sandbox {
   virtual const std::vector<Phase>& phases() const = 0;
   // Runs after the end: unmounts and removes cgroup, netns, directories. Repeatable.
   virtual Result<void> remove() = 0;
+};
+
+// A process that main processes of containers are forked from, with all that it has imported: guest/zygote.py. It lives
+// in a container of its own, without network, on a read-only root, with no more privileges than any container; those
+// that come from it are below it in the tree of user and pid namespaces. See docs/decisions/zygotes.md. Any thread.
+class Zygote {
+ public:
+  virtual ~Zygote() = default;                    // kills it and all containers that came from it
+  virtual const std::string& report() const = 0;  // what it said when it was ready
+  virtual bool alive() const = 0;
+  // Ends the process and frees its memory; containers that came from it live on. Repeatable.
+  virtual void retire() = 0;
+  // Its own memory now, what it shares with children included; 0 when it has ended.
+  virtual std::int64_t residentBytes() const = 0;
 };
 
 // What this host can do, found by looking once at start.
@@ -115,6 +137,13 @@ class Sandboxes {
   // listeners that must be there when the program starts: it is given the sandbox.
   virtual Result<std::unique_ptr<Sandbox>> start(const Spec& spec,
                                                  const std::function<Result<void>(Sandbox&)>& prepare) = 0;
+  // Starts a zygote: `spec.argv` is the interpreter with guest/zygote.py, whose first message is `wish`. Returns when
+  // it has answered, its report; an error when it ended first or took longer than `patience`. unimplemented where
+  // containers have no user namespaces of their own.
+  virtual Result<std::shared_ptr<Zygote>> startZygote(const Spec& spec, const std::string& wish, Nanos patience) {
+    (void)wish, (void)patience;
+    return makeError(Code::unimplemented, "start {}: no zygotes here", spec.name);
+  }
   // Removes what an earlier, killed process of this instance left: mounts, cgroups, network namespaces, links, rules,
   // processes, directories. Call before the first start.
   virtual Result<void> sweep() = 0;

@@ -1,0 +1,480 @@
+"""A Python that has imported what an image's containers need, and becomes them by forking.
+
+Runs as the main process of a nursery (guest/init, src/sandbox): no network, a read-only root, no secrets. Standard input
+is a SOCK_SEQPACKET socket to the worker. First comes the wish, a JSON object:
+
+    preload  module names to import, always
+    learnt   module names that earlier containers imported before their first input; third-party ones are imported
+    denied   top-level names never to import
+
+The answer is a JSON object of what became of it. After that every packet asks for a child: one byte and the descriptors
+that src/sandbox/fork.h names. The child enters the waiting container's namespaces, reads its orders, becomes what
+`python ARGUMENTS` would be there, and says so; or says why it cannot and ends, and the worker starts a plain one.
+
+Nothing of one container passes through here to another: the zygote reads no orders, keeps no descriptor and changes
+nothing of itself for a child. docs/decisions/zygotes.md has the argument.
+"""
+
+import ctypes
+import gc
+import importlib
+import importlib.machinery
+import importlib.util
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+# From the kernel's headers: clone flags, prctl and capset numbers.
+NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = (
+    0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
+PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 22, 24, 38
+SECCOMP_MODE_FILTER = 2
+CAPSET = {"x86_64": 126, "aarch64": 91}
+CAPABILITY_VERSION_3 = 0x20080522
+LAST_CAPABILITY = 63
+
+# src/sandbox/note.h
+NOTE = struct.Struct("<iiiiiiq")
+NOTE_FAILED, NOTE_MAIN, STEP_FORK = ord("F"), ord("M"), 20
+
+# Read by C libraries and by the interpreter itself when they start: too late to change in a child.
+EARLY = ("PYTHON", "LD_", "LANG", "LC_", "MALLOC_", "GLIBC_", "OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_", "BLIS_",
+         "NUMEXPR_", "VECLIB_", "CUDA_", "NVIDIA_", "NCCL_", "TORCH_", "PYTORCH_", "OPENSSL_", "RUST_", "GRPC_")
+
+# What was true before anything was imported.
+START_PATH = list(sys.path)
+START_ENVIRONMENT = dict(os.environ)
+with open("/proc/self/environ", "rb") as given:
+    GIVEN = {part.partition(b"=")[0]: part.partition(b"=")[2] for part in given.read().split(b"\0") if part}
+# What the interpreter itself has set: LC_CTYPE.
+COERCED = {name: value for name, value in os.environ.items() if os.fsencode(name) not in GIVEN}
+reads = {}  # environment variables that imports have read -> what they found
+
+
+class Refusal(Exception):
+    """This container cannot come from a fork: why, for the phases of its start."""
+
+
+# --- before the first child -------------------------------------------------------------------------------------------
+
+def watch_environment():
+    """Notes which variables are read from here on; gives a function that stops it."""
+    kind = type(os.environ)
+    plain_get, plain_iter = kind.__getitem__, kind.__iter__
+
+    def get(self, key):
+        name = key.decode() if isinstance(key, bytes) else key
+        if isinstance(name, str):
+            reads.setdefault(name, START_ENVIRONMENT.get(name))
+        return plain_get(self, key)
+
+    def every(self):
+        reads.setdefault("*", None)
+        return plain_iter(self)
+
+    kind.__getitem__, kind.__iter__ = get, every
+
+    def stop():
+        kind.__getitem__, kind.__iter__ = plain_get, plain_iter
+    return stop
+
+
+def state():
+    """What an import must not change: threads, descriptors, children, signal handlers, shared memory, devices."""
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    with open("/proc/self/maps") as maps:
+        device = any("/dev/nvidia" in line for line in maps)
+    try:
+        children = open("/proc/thread-self/children").read().split()
+    except OSError:
+        children = []
+    return {"starts threads": len(os.listdir("/proc/self/task")) > 1,
+            "keeps files or sockets open": set(os.listdir("/proc/self/fd")) - {"3"},
+            "starts processes": bool(children),
+            "handles signals": {number: handler for number, handler in handlers.items() if callable(handler)},
+            "leaves shared memory": tuple(os.listdir("/dev/shm")),
+            "opens a GPU": device}
+
+
+def changed(before):
+    for what, now in state().items():
+        if now != before[what]:
+            return what
+    return None
+
+
+def library_folders():
+    """Where third-party modules and the standard library lie: never the app's own code."""
+    import sysconfig
+    found = {sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib", "platstdlib")}
+    found |= {path for path in START_PATH if "site-packages" in path or "dist-packages" in path}
+    found |= {"/__modal/deps", "/__modal/extras", "/pkg"}
+    return tuple(os.path.realpath(path) + "/" for path in found if path)
+
+
+def is_library(name, folders):
+    spec = importlib.machinery.PathFinder.find_spec(name.partition(".")[0], sys.path)
+    if spec is None:
+        return False
+    places = [spec.origin] if spec.origin and spec.has_location else list(spec.submodule_search_locations or [])
+    return bool(places) and all(os.path.realpath(place).startswith(folders) for place in places)
+
+
+def preload(wish):
+    """Imports what is wished for; the answer names what was left out and why. A module that changed what it must not
+    has to be forgotten by a fresh interpreter: then this does not return."""
+    left_out = dict(wish.get("left_out", {}))
+    stop = watch_environment()
+    for name in wish.get("preload", []):
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            left_out[name] = f"{type(error).__name__}: {error}"
+    rehearse()
+    folders, before, imported = library_folders(), state(), []
+    for name in wish.get("learnt", []):
+        if name in left_out or name in sys.modules:
+            continue
+        if name.partition(".")[0] in wish.get("denied", []):
+            left_out[name] = "known not to survive a fork"
+            continue
+        if not is_library(name, folders):
+            continue
+        why = learn(name)
+        what = changed(before)
+        if what is not None:
+            start_again(wish, {**left_out, name: what})
+        if why is not None:
+            left_out[name] = why
+        else:
+            imported.append(name)
+    stop()
+    return {"modules": len(sys.modules), "learnt": imported, "left_out": left_out}
+
+
+def learn(name):
+    known = dict(reads)
+    try:
+        importlib.import_module(name)
+    except BaseException as error:  # a package may call sys.exit
+        return f"{type(error).__name__}: {error}"
+    if "*" in reads and "*" not in known:
+        del reads["*"]
+        return "reads the whole environment"
+    return None
+
+
+def start_again(wish, left_out):
+    """The same program anew, with the wish in a file that it finds as descriptor 3."""
+    wish = {**wish, "left_out": left_out}
+    file = os.memfd_create("wish", 0)
+    os.write(file, json.dumps(wish).encode())
+    os.lseek(file, 0, os.SEEK_SET)
+    os.dup2(file, 3)
+    os.closerange(4, 1 << 16)
+    os.execve(sys.executable, sys.orig_argv if hasattr(sys, "orig_argv") else original_arguments(), GIVEN)
+
+
+def original_arguments():
+    with open("/proc/self/cmdline", "rb") as file:
+        return [os.fsdecode(part) for part in file.read().split(b"\0")[:-1]]
+
+
+def first_wish(door):
+    try:
+        with open(3, "rb") as file:  # of start_again
+            return json.loads(file.read())
+    except OSError:
+        return json.loads(door.recv(1 << 20))
+
+
+def rehearse():
+    """Builds and throws away the kind of app that the client builds for a web function: its lazy imports, its caches."""
+    if "fastapi" not in sys.modules:
+        return
+    try:
+        from fastapi import FastAPI
+        from fastapi.middleware.cors import CORSMiddleware
+        app = FastAPI(openapi_url=None)
+        app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_credentials=True, allow_methods=["*"],
+                           allow_headers=["*"])
+
+        def endpoint(data: dict):
+            return {}
+        app.add_api_route("/", endpoint, methods=["POST"])
+        app.build_middleware_stack()
+    except Exception:
+        pass  # only warmth is lost
+
+
+def prepare_to_fork():
+    """Takes out what has to be executed freshly, and makes the rest cheap to share."""
+    entry = sys.modules.pop("modal._container_entrypoint", None)
+    if entry is not None:
+        delattr(sys.modules["modal"], "_container_entrypoint")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the processes between reap themselves
+    gc.collect()
+    gc.freeze()
+
+
+# --- children ---------------------------------------------------------------------------------------------------------
+
+def serve(door):
+    while True:
+        message, fds, _, _ = socket.recv_fds(door, 16, 16) if hasattr(socket, "recv_fds") else receive(door)
+        if not message:
+            return
+        if os.fork() == 0:
+            between(door, fds)
+        for fd in fds:
+            os.close(fd)
+
+
+def receive(door):
+    """socket.recv_fds of Python 3.9 and later, for earlier ones."""
+    import array
+    message, extra, flags, address = door.recvmsg(16, socket.CMSG_LEN(16 * 4))
+    fds = array.array("i")
+    for _, _, data in extra:
+        fds.frombytes(data[:len(data) - len(data) % fds.itemsize])
+    return message, list(fds), flags, address
+
+
+def between(door, fds):
+    """The process that enters the container's namespaces, and forks the one that is in all of them."""
+    orders, talk, init, output, errors, *groups = fds
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # how the child ends is for init to learn
+    try:
+        for group in groups:
+            os.write(group, b"0")
+        if LIBC.setns(init, NEWUSER | NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWPID | NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "enter the container's namespaces")
+        if os.fork() != 0:
+            os._exit(0)
+        capabilities, filter_program, folder, arguments, environment = read_orders(orders)
+        check_environment(environment)
+        talk = take_streams(door, talk, output, errors)
+        drop_privileges(capabilities, filter_program)
+        os.chdir(folder)
+        reset(arguments, environment)
+        check_shadows()
+        os.write(talk, NOTE.pack(NOTE_MAIN, 0, 0, 0, os.getpid(), 0, 0))
+        if os.read(talk, 1) != b"g":
+            os._exit(70)
+        os.close(talk)
+    except BaseException as error:
+        refuse(talk, error)
+    run(arguments)
+
+
+def refuse(talk, error):
+    """Nothing of the container's program has run."""
+    text = str(error) if isinstance(error, Refusal) else f"{type(error).__name__}: {error}"
+    note = NOTE.pack(NOTE_FAILED, STEP_FORK, getattr(error, "errno", 0) or 0, 0, 0, 0, 0)
+    os.write(talk, note + text.encode(errors="replace")[:1000])
+    os._exit(70)
+
+
+def read_orders(file):
+    data = os.pread(file, os.fstat(file).st_size, 0)
+    at = 0
+
+    def number():
+        nonlocal at
+        at += 4
+        return struct.unpack_from("<I", data, at - 4)[0]
+
+    def field():
+        nonlocal at
+        size = number()
+        at += size
+        return data[at - size:at]
+
+    capabilities = struct.unpack("<Q", field())[0]
+    filter_program, folder = field(), os.fsdecode(field())
+    arguments = [os.fsdecode(field()) for _ in range(number())]
+    environment = {os.fsdecode(field()): os.fsdecode(field()) for _ in range(number())}
+    for name, value in COERCED.items():
+        environment.setdefault(name, value)
+    return capabilities, filter_program, folder, arguments, environment
+
+
+def take_streams(door, talk, output, errors):
+    """Gives the socket to the worker, the only descriptor that is kept."""
+    os.setsid()
+    nothing = os.open("/dev/null", os.O_RDONLY)
+    for fd, place in ((nothing, 0), (output, 1), (errors, 2)):
+        os.dup2(fd, place)
+    door.detach()
+    kept = os.dup2(talk, 3, inheritable=False) if talk != 3 else 3
+    os.closerange(4, 1 << 16)
+    return kept
+
+
+def check_environment(environment):
+    for name in set(environment) | set(START_ENVIRONMENT):
+        if name.startswith(EARLY) and environment.get(name) != START_ENVIRONMENT.get(name):
+            raise Refusal(f"{name} is the container's own, and is read before a zygote's first import")
+    for name, found in reads.items():
+        if environment.get(name) != found:
+            raise Refusal(f"{name} is the container's own, and was read by what the zygote imported")
+
+
+def drop_privileges(capabilities, filter_program):
+    for number in range(LAST_CAPABILITY + 1):
+        if not capabilities >> number & 1 and LIBC.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
+            break  # beyond the last that this kernel knows
+    header = struct.pack("<Ii", CAPABILITY_VERSION_3, 0)
+    low, high = capabilities & 0xFFFFFFFF, capabilities >> 32
+    data = struct.pack("<6I", low, low, 0, high, high, 0)
+    if LIBC.syscall(CAPSET[os.uname().machine], header, data) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+    LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    code = ctypes.create_string_buffer(filter_program, len(filter_program))
+    program = struct.pack("<HxxxxxxQ", len(filter_program) // 8, ctypes.addressof(code))
+    if LIBC.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "seccomp")
+    LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+
+def reset(arguments, environment):
+    """What a fresh interpreter would have found out for itself."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    os.environ.clear()
+    os.environ.update(environment)
+    own = {os.path.abspath(path) for path in START_ENVIRONMENT.get("PYTHONPATH", "").split(os.pathsep) if path}
+    rest = [path for path in START_PATH if path and path not in own]
+    paths = []
+    for path in environment.get("PYTHONPATH", "").split(os.pathsep):
+        path = os.path.abspath(path)
+        if path not in paths and path not in rest:
+            paths.append(path)
+    first = [os.getcwd()] if arguments[1] == "-m" else [""]
+    sys.path[:] = first + paths + rest
+    sys.path_importer_cache.clear()
+    importlib.invalidate_caches()
+    sys.argv[:] = [arguments[1]] + arguments[3:]
+    if hasattr(sys, "orig_argv"):
+        sys.orig_argv[:] = arguments
+    time.tzset()
+    reset_modules()
+
+
+def reset_modules():
+    """Random state and remembered identity of modules that take a fork for a child of the same program."""
+    loaded = sys.modules
+    if "platform" in loaded:
+        loaded["platform"]._uname_cache = None
+    if "tempfile" in loaded:
+        loaded["tempfile"]._name_sequence = None
+        loaded["tempfile"].tempdir = None
+    if "multiprocessing.process" in loaded:
+        process = loaded["multiprocessing.process"]
+        process.current_process()._config["authkey"] = process.AuthenticationString(os.urandom(32))
+    if "random" in loaded:
+        loaded["random"].seed()
+    if "numpy.random" in loaded:
+        loaded["numpy.random"].seed()
+    if "uuid" in loaded:
+        loaded["uuid"]._node = loaded["uuid"]._last_timestamp = None
+
+
+def check_shadows():
+    """The container's own files that a fresh interpreter would have imported in place of what is here already."""
+    tops = {name for name in sys.modules if "." not in name}
+    site = sys.modules.get("site")
+    if site and site.ENABLE_USER_SITE and site.USER_SITE not in sys.path and os.path.isdir(site.USER_SITE):
+        raise Refusal("the container has a user site directory")
+    for folder in sys.path:
+        if folder in START_PATH and folder in library_paths:
+            break
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            continue
+        for name in names:
+            stem = name.partition(".")[0]
+            if stem in tops and (name == stem or name.endswith((".py", ".so", ".pyc"))) and not is_same(stem, folder):
+                raise Refusal(f"the app has a {stem} of its own")
+
+
+def is_same(name, folder):
+    module = sys.modules[name]
+    file = getattr(module, "__file__", None)
+    folders = [os.path.dirname(file), os.path.dirname(os.path.dirname(file))] if file else []
+    if (folder or os.getcwd()) in folders:
+        return True
+    # A folder without __init__.py does not stand before a module further on.
+    path = os.path.join(folder or ".", name)
+    return os.path.isdir(path) and not os.path.exists(os.path.join(path, "__init__.py"))
+
+
+def run(arguments):
+    """As `python ARGUMENTS`, with the ending of an interpreter less the taking apart of what is in memory."""
+    gc.enable()
+    code = 0
+    try:
+        if arguments[1] == "-m":
+            import runpy
+            runpy._run_module_as_main(arguments[2])
+        else:
+            exec(compile(arguments[2], "<string>", "exec"), sys.modules["__main__"].__dict__)
+    except SystemExit as ending:
+        code = exit_code(ending)
+    except BaseException as error:
+        code = complain(error)
+    import atexit
+    import threading
+    try:
+        threading._shutdown()
+        atexit._run_exitfuncs()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError, AttributeError):
+                pass
+        os._exit(code)
+
+
+def exit_code(ending):
+    if ending.code is None:
+        return 0
+    if isinstance(ending.code, int):
+        return ending.code & 0xFF
+    print(ending.code, file=sys.stderr)
+    return 1
+
+
+def complain(error):
+    """The traceback, from where the container's own program begins."""
+    while error.__traceback__ is not None and error.__traceback__.tb_frame.f_globals is globals():
+        error.__traceback__ = error.__traceback__.tb_next
+    sys.excepthook(type(error), error, error.__traceback__)
+    if isinstance(error, KeyboardInterrupt):
+        sys.stderr.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    return 1
+
+
+def main():
+    global library_paths
+    gc.disable()
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=0)
+    library_paths = {path for path in START_PATH if path} - {
+        os.path.abspath(path) for path in START_ENVIRONMENT.get("PYTHONPATH", "").split(os.pathsep) if path}
+    report = preload(first_wish(door))
+    prepare_to_fork()
+    report["took_ms"] = round(time.process_time() * 1000)
+    door.send(json.dumps(report).encode())
+    serve(door)
+
+
+if __name__ == "gridiron_zygote":
+    main()

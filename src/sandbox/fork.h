@@ -1,0 +1,30 @@
+#pragma once
+
+#include <linux/filter.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "sandbox/sandbox.h"
+
+namespace gridiron::sandbox {
+
+// What a worker and guest/zygote.py say to each other. The zygote itself is told nothing of a container: what its child
+// is to become lies in a memory file that only the child reads.
+
+// The child's orders: each field a 32-bit length and its bytes: capabilities, filter, working directory, then a count
+// and that many arguments, a count and that many pairs of the environment. A pure function.
+std::string forkOrders(const Spec& spec, std::uint64_t capabilities, const std::vector<sock_filter>& filter);
+
+// `text` as an anonymous file, to be read from its start.
+Result<Fd> memoryFile(const std::string& text);
+
+// Asks the zygote behind `door` for a child. `fds`: the orders, the child's end of its socket to the worker, a pidfd of
+// the container's init, standard output, standard error, then the cgroup files to write "0" to. Never blocks.
+Result<void> askForFork(int door, std::span<const int> fds);
+
+}  // namespace gridiron::sandbox
