@@ -15,49 +15,6 @@ std::int64_t sequenceOf(const std::string& entryId) {
   return std::max<std::int64_t>(sequence, 0);
 }
 
-InputQueue& Calls::Impl::queueOf(const FunctionId& id) {
-  auto& queue = queues[id];
-  if (auto newest = functions.find(id)) queue.function = std::move(newest);
-  return queue;
-}
-
-void Calls::Impl::forgetIdleQueue(const FunctionId& id) {
-  const auto it = queues.find(id);
-  if (it != queues.end() && it->second.idle()) queues.erase(it);
-}
-
-Result<CallEntry*> Calls::Impl::reach(const CallId& id) {
-  const auto it = calls.find(id);
-  if (it != calls.end()) return &it->second;
-  ASSIGN_OR_RETURN(auto stored, store.call(id));
-  if (!stored) return makeError(Code::notFound, "function call '{}' not found or expired", id.value);
-  return adopt(std::move(*stored));
-}
-
-CallEntry* Calls::Impl::adopt(StoredCall stored) {
-  auto& entry = calls[stored.call.id];
-  entry.call = std::move(stored.call);
-  entry.saved = true;
-  entry.touched = clock.now();
-  entry.outputs = std::move(stored.outputs);
-  for (auto& input : stored.inputs) {
-    entry.byIndex[input.index] = input.id;
-    if (input.state == InputState::settled) continue;
-    ++entry.unfinished;
-    input.instance = {};
-    const bool later = input.state == InputState::delayed && input.queuedAt > clock.now();
-    input.state = later ? InputState::delayed : InputState::queued;
-    const auto id = input.id;  // before it is moved from: the right side comes first
-    auto& kept = inputs[id] = InputEntry{std::move(input), 0, {}};
-    if (later) {
-      delay(kept);
-    } else {
-      enqueue(kept, back++);
-    }
-  }
-  return &entry;
-}
-
 Calls::Calls(Store& store, const Functions& functions, const Clock& clock)
     : Calls(store, functions, clock, Options()) {}
 Calls::Calls(Store& store, const Functions& functions, const Clock& clock, Options options)
@@ -81,7 +38,8 @@ Result<void> Calls::load() {
 Result<CallId> Calls::open(const CallOptions& options) {
   const auto function = impl_->functions.find(options.function);
   if (!function) return makeError(Code::notFound, "Function '{}' not found", options.function.value);
-  CallEntry entry;
+  auto owned = std::make_unique<CallEntry>();
+  auto& entry = *owned;
   entry.call.id = newId<CallTag>();
   entry.call.function = options.function;
   entry.call.app = function->app;
@@ -91,66 +49,94 @@ Result<CallId> Calls::open(const CallOptions& options) {
   entry.call.fromSpawnMap = options.fromSpawnMap;
   entry.call.parent = options.parent;
   entry.call.createdAt = entry.touched = impl_->clock.now();
-  const auto id = entry.call.id;
-  impl_->calls.emplace(id, std::move(entry));
-  return id;
+  impl_->calls.emplace(entry.call.id.value, std::move(owned));
+  impl_->noteIdle(entry);
+  return entry.call.id;
+}
+
+Result<void> Calls::Impl::checkRoom(const InputQueue& queue, const std::vector<Input>& more) const {
+  const auto& load = *queue.workspace;
+  const auto inputs = std::ssize(more);
+  std::int64_t bytes = 0;
+  for (const auto& input : more) bytes += std::ssize(input.args.data);
+  const auto name = queue.function ? queue.function->tag : queue.id.value;
+  const auto workspace = queue.function ? queue.function->workspace : "";
+  if (queue.load.inputs + inputs > options.queueInputs) {
+    return makeError(Code::exhausted,
+                     "the queue of function '{}' is full: {} inputs wait, {} more were asked for and {} may wait in "
+                     "all: try again later, or raise queue_inputs in the grid's settings",
+                     name, queue.load.inputs, inputs, options.queueInputs);
+  }
+  if (load.inputs + inputs > options.queueWorkspaceInputs) {
+    return makeError(Code::exhausted,
+                     "the queues of workspace '{}' are full: {} inputs wait, {} more were asked for and {} may wait in "
+                     "all: try again later, or raise queue_workspace_inputs in the grid's settings",
+                     workspace, load.inputs, inputs, options.queueWorkspaceInputs);
+  }
+  if (load.bytes > 0 && load.bytes + bytes > options.queueWorkspaceBytes) {
+    return makeError(Code::exhausted,
+                     "the queues of workspace '{}' are full: {} bytes of arguments wait, {} more were asked for and {} "
+                     "may wait in all: try again later, or raise queue_workspace_bytes in the grid's settings",
+                     workspace, load.bytes, bytes, options.queueWorkspaceBytes);
+  }
+  return {};
+}
+
+// The new ones of `wanted`; `accepted` gets all, those that came before with the id they have.
+Result<std::vector<Input>> Calls::Impl::newOnes(const CallEntry& entry, std::vector<NewInput> wanted,
+                                                std::vector<AcceptedInput>& accepted) const {
+  std::map<int, InputId> fresh;
+  std::vector<Input> inputs;
+  for (auto& w : wanted) {
+    if (w.index < 0) return makeError(Code::invalidArgument, "input index {} is negative", w.index);
+    const auto known = entry.byIndex.find(w.index);
+    if (known != entry.byIndex.end()) {
+      accepted.push_back({w.index, entry.idOf(known->second)});
+      continue;
+    }
+    const auto [same, isNew] = fresh.try_emplace(w.index);
+    if (isNew) {
+      Input input;
+      input.id = same->second = newId<InputTag>();
+      input.call = entry.call.id;
+      input.function = entry.call.function;
+      input.index = w.index;
+      input.args = std::move(w.args);
+      input.method = std::move(w.method);
+      input.createdAt = input.queuedAt = clock.now();
+      inputs.push_back(std::move(input));
+    }
+    accepted.push_back({w.index, same->second});
+  }
+  return inputs;
 }
 
 Result<std::vector<AcceptedInput>> Calls::put(const CallId& id, std::vector<NewInput> wanted) {
   ASSIGN_OR_RETURN(auto* entry, impl_->reach(id));
   const auto& call = entry->call;
   if (call.cancelled) return makeError(Code::failedPrecondition, "function call '{}' was cancelled", id.value);
-  std::map<int, InputId> fresh;
-  std::vector<Input> inputs;
   std::vector<AcceptedInput> accepted;
-  for (auto& w : wanted) {
-    if (w.index < 0) return makeError(Code::invalidArgument, "input index {} is negative", w.index);
-    const auto known = entry->byIndex.find(w.index);
-    if (known != entry->byIndex.end() || fresh.contains(w.index)) {
-      accepted.push_back({w.index, known != entry->byIndex.end() ? known->second : fresh[w.index]});
-      continue;
-    }
-    Input input;
-    input.id = fresh[w.index] = newId<InputTag>();
-    input.call = id;
-    input.function = call.function;
-    input.index = w.index;
-    input.args = std::move(w.args);
-    input.method = std::move(w.method);
-    input.createdAt = input.queuedAt = impl_->clock.now();
-    accepted.push_back({w.index, input.id});
-    inputs.push_back(std::move(input));
-  }
+  ASSIGN_OR_RETURN(auto inputs, impl_->newOnes(*entry, std::move(wanted), accepted));
   if (inputs.empty()) return accepted;
   if (call.kind != CallKind::map && entry->byIndex.size() + inputs.size() > 1) {
     return makeError(Code::invalidArgument, "function call '{}' takes one input", id.value);
   }
   auto& queue = impl_->queueOf(call.function);
-  const auto depth = std::ssize(queue.waiting) + queue.delayed;
-  if (depth + std::ssize(inputs) > impl_->options.queueBound) {
-    const auto name = queue.function ? queue.function->tag : call.function.value;
-    return makeError(Code::exhausted, "the queue of function '{}' is full: {} inputs wait, {} may", name, depth,
-                     impl_->options.queueBound);
+  Batch batch;
+  if (!entry->saved) batch.put(call);
+  auto stored = impl_->checkRoom(queue, inputs);
+  for (auto& input : inputs) batch.put(std::move(input));
+  if (stored.ok() && entry->durable()) stored = impl_->store.apply(batch);
+  if (!stored.ok()) {
+    impl_->forgetIdleQueue(queue);
+    return stored.error();
   }
-  if (entry->durable()) {
-    Batch batch;
-    if (!entry->saved) batch.put(call);
-    for (const auto& input : inputs) batch.put(input);
-    auto stored = impl_->store.apply(batch);
-    if (!stored.ok()) {
-      impl_->forgetIdleQueue(call.function);
-      return stored.error();
-    }
-    entry->saved = true;
-  }
+  entry->saved = entry->durable();
   entry->touched = impl_->clock.now();
   entry->clearedAt.reset();
-  for (auto& input : inputs) {
-    entry->byIndex[input.index] = input.id;
-    ++entry->unfinished;
-    const auto inputId = input.id;  // before it is moved from
-    auto& kept = impl_->inputs[inputId] = InputEntry{std::move(input), 0, {}};
-    impl_->enqueue(kept, impl_->back++);
+  for (auto& change : std::move(batch).take()) {
+    auto* input = std::get_if<Input>(&change);
+    if (input) impl_->enqueue(impl_->addInput(*entry, queue, std::move(*input)), impl_->back++);
   }
   impl_->tell([&](CallsObserver& o) { o.inputsQueued(call.function); });
   return accepted;
@@ -162,83 +148,110 @@ Result<void> Calls::finishInputs(const CallId& id, int count) {
   call.expectedInputs = count;
   if (entry->durable()) RETURN_IF_ERROR(impl_->store.apply(Batch().put(call)));
   entry->saved = true;
-  entry->call = std::move(call);
+  entry->call.expectedInputs = count;
   return {};
+}
+
+// The sequences above `after` that the query wants to see, in order: by its indices where those are fewer.
+std::vector<std::int64_t> CallEntry::wanted(const OutputQuery& query, std::int64_t after, std::int64_t upTo) const {
+  std::vector<std::int64_t> sequences;
+  const auto& range = query.indices;
+  if (range && std::int64_t{range->second} - range->first < upTo - after) {
+    const auto end = byIndex.upper_bound(range->second);
+    for (auto it = byIndex.lower_bound(range->first); it != end; ++it) {
+      const auto sequence = it->second.sequence;
+      if (sequence > after && sequence <= upTo) sequences.push_back(sequence);
+    }
+    std::sort(sequences.begin(), sequences.end());
+    return sequences;
+  }
+  for (auto sequence = after + 1; sequence <= upTo; ++sequence) {
+    const auto index = outputs[static_cast<std::size_t>(sequence) - 1].index;
+    if (!range || (index >= range->first && index <= range->second)) sequences.push_back(sequence);
+    if (query.most > 0 && std::ssize(sequences) > query.most) break;
+  }
+  return sequences;
 }
 
 Result<OutputPage> Calls::outputs(const CallId& id, const OutputQuery& query) {
   ASSIGN_OR_RETURN(auto* entry, impl_->reach(id));
   entry->touched = impl_->clock.now();
   OutputPage page;
-  auto last = sequenceOf(query.after);
   std::size_t bytes = 0;
-  const auto sayable = entry->outputs.size() - static_cast<std::size_t>(entry->unsaid);
-  for (auto i = static_cast<std::size_t>(last); i < sayable; ++i) {
-    const auto& output = entry->outputs[i];
-    const bool wanted =
-        !query.indices || (output.index >= query.indices->first && output.index <= query.indices->second);
-    if (wanted) {
-      bytes += output.outcome.value.data.size();
-      const bool full = (query.most > 0 && std::ssize(page.outputs) >= query.most) || bytes > query.mostBytes;
-      if (full && !page.outputs.empty()) break;
-      page.outputs.push_back(output);
+  const auto all = std::ssize(entry->outputs);
+  const auto sayable = all - entry->unsaid;
+  const auto after = sequenceOf(query.after);
+  auto last = std::max(after, sayable);
+  for (const auto sequence : entry->wanted(query, after, sayable)) {
+    const auto& output = entry->outputs[static_cast<std::size_t>(sequence) - 1];
+    bytes += output.outcome.value.data.size();
+    const bool full = (query.most > 0 && std::ssize(page.outputs) >= query.most) || bytes > query.mostBytes;
+    if (full && !page.outputs.empty()) {
+      last = page.outputs.back().sequence;
+      break;
     }
-    last = output.sequence;
+    page.outputs.push_back(output);
   }
   page.lastEntryId = entryId(last);
   page.unfinishedInputs = entry->unfinished + entry->unsaid;
   const auto expected = entry->call.kind == CallKind::map ? entry->call.expectedInputs : 1;
   const bool complete = expected >= 0 && std::ssize(entry->byIndex) >= expected;
-  page.finished = entry->unfinished == 0 && (complete || entry->call.cancelled) && last == std::ssize(entry->outputs);
-  const bool allGood = std::all_of(entry->outputs.begin(), entry->outputs.end(),
-                                   [](const Output& o) { return o.outcome.status == OutcomeStatus::success; });
-  const bool allSeen = last == std::ssize(entry->outputs) && !entry->outputs.empty();
-  if (query.clearOnSuccess && entry->unfinished == 0 && allSeen && allGood) entry->clearedAt = impl_->clock.now();
+  page.finished = entry->unfinished == 0 && (complete || entry->call.cancelled) && last == all;
+  if (query.clearOnSuccess && entry->unfinished == 0 && last == all && all > 0 && entry->succeeded == all) {
+    impl_->clear(*entry);
+  }
   return page;
 }
 
 Result<CallInfo> Calls::info(const CallId& id) {
   ASSIGN_OR_RETURN(auto* entry, impl_->reach(id));
-  CallInfo info{entry->call, static_cast<int>(entry->byIndex.size()), entry->unfinished, 0, 0};
-  for (const auto& output : entry->outputs) {
-    ++(output.outcome.status == OutcomeStatus::success ? info.succeeded : info.failed);
-  }
-  return info;
+  return entry->describe();
+}
+
+CallInfo CallEntry::describe() const {
+  const auto all = static_cast<int>(outputs.size());
+  return CallInfo{call, static_cast<int>(byIndex.size()), unfinished, succeeded, all - succeeded, cancelled, timedOut};
 }
 
 std::optional<Input> Calls::input(const InputId& id) const {
-  const auto it = impl_->inputs.find(id);
-  return it == impl_->inputs.end() ? std::nullopt : std::optional<Input>(it->second.input);
+  const auto* entry = impl_->find(id);
+  return entry ? std::optional(entry->describe()) : std::nullopt;
 }
 
 Result<void> Calls::cancel(const CallId& id, Terminate terminate) {
   ASSIGN_OR_RETURN(auto* entry, impl_->reach(id));
-  const std::string why = "Input was cancelled by user";
+  if (entry->unfinished == 0 && entry->call.kind != CallKind::map && !entry->byIndex.empty()) return {};
+  if (impl_->ending.contains(id)) return {};  // it was cancelled before
+  // What runs and a first slice of what waits now, the others by and by: none of them will run.
   std::vector<Impl::Ending> endings;
   std::vector<Input> running;
-  for (const auto& [index, inputId] : entry->byIndex) {
-    const auto it = impl_->inputs.find(inputId);
-    if (it == impl_->inputs.end()) continue;
-    endings.push_back({inputId, outcomeOf(OutcomeStatus::terminated, why)});
-    if (it->second.input.state == InputState::running) running.push_back(it->second.input);
+  for (const auto& [when, input] : impl_->timeouts) {
+    if (input->call != entry) continue;
+    endings.push_back({input, outcomeOf(OutcomeStatus::terminated, kCancelled)});
+    running.push_back(input->describe());
   }
-  if (entry->unfinished == 0 && entry->call.kind != CallKind::map && !entry->byIndex.empty()) return {};
+  int cursor = 0;
+  for (auto& ending : impl_->sliceOf(*entry, cursor)) endings.push_back(std::move(ending));
   Batch batch;
   auto call = entry->call;
   call.cancelled = true;
   if (entry->durable() && entry->saved) batch.put(call);
-  RETURN_IF_ERROR(impl_->finish(endings, std::move(batch)));
-  impl_->calls.at(id).call.cancelled = true;
-  for (const auto& input : running) impl_->tellHolder(input, terminate, why);
+  const bool more = std::ssize(endings) < entry->unfinished;
+  RETURN_IF_ERROR(impl_->finish(std::move(endings), std::move(batch)));
+  entry->call.cancelled = true;
+  entry->cursor = cursor;
+  impl_->unlineAll(*entry);
+  if (more) impl_->ending.insert(id);
+  for (const auto& input : running) impl_->tellHolder(input, terminate, kCancelled);
   impl_->tell([&](CallsObserver& o) { o.outputsReady(id); });
   return {};
 }
 
 void Calls::close(const CallId& id) {
-  const auto it = impl_->calls.find(id);
-  if (it == impl_->calls.end() || it->second.durable()) return;
-  if (it->second.unfinished > 0) (void)cancel(id);  // of a web call: the store is not asked
-  impl_->calls.erase(id);
+  auto* entry = impl_->find(id);
+  if (!entry || entry->durable()) return;
+  if (entry->unfinished > 0) (void)cancel(id);  // of a web call: the store is not asked
+  impl_->erase(*entry);
 }
 
 std::vector<Demand> Calls::demand() const {
@@ -255,32 +268,33 @@ Demand Calls::demandOf(const FunctionId& id) const {
   const auto it = impl_->queues.find(id);
   if (it == impl_->queues.end()) return demand;
   const auto& queue = it->second;
-  demand.queued = static_cast<int>(queue.waiting.size());
+  demand.queued = queue.waiting - (queue.doom ? queue.doom->inLine : 0);
   demand.running = queue.running;
-  if (!queue.waiting.empty()) demand.oldestQueued = impl_->inputs.at(queue.waiting.begin()->second).input.queuedAt;
+  if (demand.queued > 0) demand.oldestQueued = queue.head()->queuedAt;
   return demand;
 }
 
 Result<void> Calls::push(const CallId& id, Direction direction, std::vector<DataChunk> chunks) {
-  const auto it = impl_->calls.find(id);
-  if (it == impl_->calls.end()) return makeError(Code::notFound, "function call '{}' not found", id.value);
-  auto& stream = direction == Direction::in ? it->second.in : it->second.out;
+  auto* entry = impl_->find(id);
+  if (!entry) return makeError(Code::notFound, "function call '{}' not found", id.value);
+  auto& stream = direction == Direction::in ? entry->flowing().in : entry->flowing().out;
   RETURN_IF_ERROR(stream.push(std::move(chunks), impl_->options.streamBound));
   impl_->tell([&](CallsObserver& o) { o.dataReady(id, direction); });
   return {};
 }
 
 Result<std::vector<DataChunk>> Calls::read(const CallId& id, Direction direction, std::int64_t after) const {
-  const auto it = impl_->calls.find(id);
-  if (it == impl_->calls.end()) return makeError(Code::notFound, "function call '{}' not found", id.value);
-  return (direction == Direction::in ? it->second.in : it->second.out).read(after);
+  const auto* entry = impl_->find(id);
+  if (!entry) return makeError(Code::notFound, "function call '{}' not found", id.value);
+  if (!entry->streams) return std::vector<DataChunk>{};
+  return (direction == Direction::in ? entry->streams->in : entry->streams->out).read(after);
 }
 
 void Calls::acknowledge(const CallId& id, Direction direction, std::int64_t upTo) {
-  const auto it = impl_->calls.find(id);
-  if (it == impl_->calls.end()) return;
-  it->second.touched = impl_->clock.now();
-  (direction == Direction::in ? it->second.in : it->second.out).acknowledge(upTo);
+  auto* entry = impl_->find(id);
+  if (!entry) return;
+  entry->touched = impl_->clock.now();
+  if (entry->streams) (direction == Direction::in ? entry->streams->in : entry->streams->out).acknowledge(upTo);
   // Who found the stream full may push again.
   impl_->tell([&](CallsObserver& o) { o.dataReady(id, direction); });
 }

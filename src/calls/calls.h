@@ -62,7 +62,9 @@ struct CallInfo {
   int inputs = 0;
   int unfinished = 0;
   int succeeded = 0;
-  int failed = 0;
+  int failed = 0;     // all others that have ended; of those:
+  int cancelled = 0;  //   by a caller
+  int timedOut = 0;   //   by the function's timeout
 };
 
 // What plan/ reads: the work that waits and runs for one function.
@@ -83,7 +85,8 @@ enum class Blame { container, grid };
 enum class Settled { accepted, stale };
 enum class Terminate { no, containers };
 
-// Told of changes after they were made. Loop thread; must not call back into Calls but may note, wake and post.
+// Told of changes after they were made. Loop thread; must not call back into Calls but may note, wake and post. The
+// inputs come without their args.
 class CallsObserver {
  public:
   virtual ~CallsObserver() = default;
@@ -106,11 +109,13 @@ class CallsObserver {
 class Calls {
  public:
   struct Options {
-    int queueBound = 65536;                          // waiting inputs of one function
-    std::size_t streamBound = 64u << 20;             // bytes waiting in one direction of one call
-    int lossesAllowed = 3;                           // of containers, without fault of the input
-    Nanos keepResults = std::chrono::hours(24 * 7);  // in the store
-    Nanos keepInMemory = std::chrono::minutes(10);   // finished and not asked for
+    std::int64_t queueInputs = 1'000'000;                      // waiting ones of one function
+    std::int64_t queueWorkspaceInputs = 2'000'000;             // of all functions of a workspace
+    std::int64_t queueWorkspaceBytes = std::int64_t{4} << 30;  // of the args of its inputs that are not settled
+    std::size_t streamBound = 64u << 20;                       // bytes waiting in one direction of one call
+    int lossesAllowed = 3;                                     // of containers, without fault of the input
+    Nanos keepResults = std::chrono::hours(24 * 7);            // in the store
+    Nanos keepInMemory = std::chrono::minutes(10);             // finished and not asked for
   };
   Calls(Store& store, const Functions& functions, const Clock& clock);
   Calls(Store& store, const Functions& functions, const Clock& clock, Options options);
@@ -122,8 +127,8 @@ class Calls {
 
   // A call of a function that exists (else notFound). Unary and web calls take one input, maps any number.
   Result<CallId> open(const CallOptions& options);
-  // All or none. exhausted when the function's queue is full (the text has its depth); an index seen before gives the
-  // id it got then. notFound, failedPrecondition (cancelled) otherwise.
+  // All or none. exhausted when a queue is full (the text has its depth and bound); an index seen before gives the id
+  // it got then. notFound, failedPrecondition (cancelled) otherwise.
   Result<std::vector<AcceptedInput>> put(const CallId& call, std::vector<NewInput> inputs);
   // No inputs will follow the `count` ones.
   Result<void> finishInputs(const CallId& call, int count);
@@ -145,7 +150,7 @@ class Calls {
   // notFound when there is no such call or it was forgotten.
   Result<OutputPage> outputs(const CallId& call, const OutputQuery& query);
   Result<CallInfo> info(const CallId& call);
-  // Function, call and index of an input of a call in memory.
+  // An input that is not settled, without its args.
   std::optional<Input> input(const InputId& id) const;
   // What waits is settled as terminated at once, what runs too, and its container is told (takeCancelled) or, with
   // Terminate::containers, interrupted. Nothing happens to a finished call.

@@ -1,10 +1,10 @@
 #include "calls/calls.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "calls/retry.h"
 #include "calls/stream.h"
+#include "calls/testing.h"
 
 namespace gridiron {
 namespace {
@@ -13,98 +13,6 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-struct Notes final : CallsObserver {
-  std::vector<std::string> told;
-  void inputsQueued(const FunctionId& id) override { told.push_back("queued " + id.value); }
-  void inputEnded(const Input&, const Outcome& outcome, bool final) override {
-    told.push_back(std::string(final ? "ended " : "attempt ") + nameOf(outcome.status));
-  }
-  void outputsReady(const CallId&) override { told.push_back("outputs"); }
-  void dataReady(const CallId&, Direction d) override { told.push_back(d == Direction::in ? "in" : "out"); }
-  void cancelWanted(const InstanceId& id) override { told.push_back("cancel " + id.value); }
-  void interruptWanted(const InstanceId& id, const std::string&) override { told.push_back("interrupt " + id.value); }
-  std::vector<std::string> take() { return std::exchange(told, {}); }
-};
-
-Outcome outcome(OutcomeStatus status, const std::string& text = "") {
-  Outcome o;
-  o.status = status;
-  (status == OutcomeStatus::success ? o.value.data : o.exception) = text;
-  return o;
-}
-const Outcome kGood = outcome(OutcomeStatus::success, "42");
-const Outcome kBad = outcome(OutcomeStatus::failure, "ValueError('x')");
-
-class CallsTest : public testing::Test {
- protected:
-  FakeClock clock;
-  std::unique_ptr<CrashingStore> disk = openCrashingStore();
-  CrashingStore& store = *disk;
-  FunctionTable functions;
-  Calls::Options options;
-  std::unique_ptr<Calls> made;
-  Notes notes;
-  const FunctionId f{"fu-f"};
-  const InstanceId w1{"ta-1"}, w2{"ta-2"};
-
-  void SetUp() override {
-    Function function;
-    function.id = f;
-    function.tag = "resize";
-    functions.put(function);
-    restart();
-  }
-  Calls& calls() { return *made; }
-  void restart() {
-    made = std::make_unique<Calls>(store, functions, clock, options);
-    made->observe(notes);
-    ASSERT_TRUE(made->load().ok());
-    notes.take();
-  }
-  void change(std::function<void(Function&)> edit) {
-    Function copy = *functions.find(f);
-    edit(copy);
-    functions.put(copy);
-  }
-  CallId open(CallKind kind = CallKind::unary, CallMode mode = CallMode::sync) {
-    CallOptions o;
-    o.function = f;
-    o.kind = kind;
-    o.mode = mode;
-    return calls().open(o).value();
-  }
-  InputId put(const CallId& call, int index = 0, const std::string& method = "") {
-    auto accepted = calls().put(call, {NewInput{index, Payload{DataFormat::pickle, "args", {}}, method}});
-    EXPECT_TRUE(accepted.ok()) << accepted.error().message;
-    return accepted.value()[0].id;
-  }
-  InputId request(CallKind kind = CallKind::unary) { return put(open(kind)); }
-  std::vector<InputId> lease(const InstanceId& who, int most = 1) {
-    std::vector<InputId> ids;
-    for (const auto& l : calls().lease(who, f, most)) ids.push_back(l.input.id);
-    return ids;
-  }
-  Settled settle(const InstanceId& who, const InputId& id, const Outcome& o = kGood) {
-    return calls().settle(who, id, o).value();
-  }
-  void pass(Nanos time) {
-    clock.advance(time);
-    calls().expire();
-  }
-  std::vector<int> indices(const CallId& call, const std::string& after = "0-0") {
-    OutputQuery query;
-    query.after = after;
-    std::vector<int> all;
-    const auto page = calls().outputs(call, query).value();
-    for (const auto& o : page.outputs) all.push_back(o.index);
-    return all;
-  }
-  Outcome outcomeOf(const CallId& call) {
-    const auto page = calls().outputs(call, {}).value();
-    return page.outputs.empty() ? Outcome{} : page.outputs[0].outcome;
-  }
-};
 
 // --- put, lease, settle ---
 
@@ -174,7 +82,7 @@ TEST_F(CallsTest, AnUnknownFunctionCannotBeCalled) {
 }
 
 TEST_F(CallsTest, AFullQueueSaysHowFull) {
-  options.queueBound = 2;
+  options.queueInputs = 2;
   restart();
   request();
   request();
@@ -182,7 +90,9 @@ TEST_F(CallsTest, AFullQueueSaysHowFull) {
   const auto refused = calls().put(call, {NewInput{}});
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, Code::exhausted);
-  EXPECT_THAT(refused.error().message, HasSubstr("'resize' is full: 2 inputs wait, 2 may"));
+  EXPECT_THAT(refused.error().message,
+              HasSubstr("'resize' is full: 2 inputs wait, 1 more were asked for and 2 may wait in all"));
+  EXPECT_THAT(refused.error().message, HasSubstr("raise queue_inputs"));
   lease(w1);
   EXPECT_TRUE(calls().put(call, {NewInput{}}).ok()) << "what runs does not wait";
 }
@@ -680,8 +590,10 @@ TEST_F(CallsTest, WhatWasAcceptedIsRunAfterARestart) {
   restart();
   EXPECT_EQ(settle(w1, input), Settled::stale) << "leases end with the process";
   EXPECT_EQ(calls().demandOf(f).queued, 2);
-  EXPECT_EQ(lease(w2).size(), 1u);
-  EXPECT_EQ(calls().input(running)->args.data, "args");
+  const auto again = calls().lease(w2, f);
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0].input.args.data, "args");
+  EXPECT_TRUE(calls().input(running));
 }
 
 TEST_F(CallsTest, HalfAMapGoesOnAfterARestart) {

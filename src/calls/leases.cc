@@ -7,51 +7,60 @@ namespace gridiron {
 namespace {
 
 constexpr Nanos kUnheard = std::chrono::minutes(1);  // a container may not end what was cancelled
+constexpr int kSeenForABatch = 1000;                 // of what waits, others' methods between them
 
 }  // namespace
 
-std::vector<InputId> Calls::Impl::pick(const InputQueue& queue, int most) const {
-  std::vector<InputId> picked;
-  for (auto it = queue.waiting.begin(); it != queue.waiting.end() && std::ssize(picked) < most; ++it) {
-    picked.push_back(it->second);
+std::vector<InputEntry*> Calls::Impl::pick(const InputQueue& queue, int most) const {
+  std::vector<InputEntry*> picked;
+  InOrder waiting(queue);
+  while (std::ssize(picked) < most) {
+    auto* entry = waiting.next();
+    if (!entry) break;
+    picked.push_back(entry);
   }
   return picked;
 }
 
-std::vector<InputId> Calls::Impl::pickBatch(const InputQueue& queue) const {
-  std::vector<InputId> picked;
-  if (queue.waiting.empty()) return picked;
-  const auto& oldest = inputs.at(queue.waiting.begin()->second).input;
+std::vector<InputEntry*> Calls::Impl::pickBatch(const InputQueue& queue) const {
+  std::vector<InputEntry*> picked;
+  const auto* oldest = queue.head();
+  if (!oldest) return picked;
   const auto& batching = queue.function->batching;
-  for (auto it = queue.waiting.begin(); it != queue.waiting.end() && std::ssize(picked) < batching.maxSize; ++it) {
-    if (inputs.at(it->second).input.method == oldest.method) picked.push_back(it->second);
+  InOrder waiting(queue);
+  for (int seen = 0; seen < kSeenForABatch && std::ssize(picked) < batching.maxSize; ++seen) {
+    auto* entry = waiting.next();
+    if (!entry) break;
+    if (entry->method == oldest->method) picked.push_back(entry);
   }
   const bool full = std::ssize(picked) == batching.maxSize;
-  if (!full && clock.now() < oldest.queuedAt + batching.linger) picked.clear();
+  if (!full && clock.now() < oldest->queuedAt + batching.linger) picked.clear();
   return picked;
 }
 
-Lease Calls::Impl::hand(const InstanceId& instance, Holder& holder, const InputId& id) {
-  auto& entry = inputs.at(id);
+Lease Calls::Impl::hand(Holder& holder, InputEntry& entry) {
+  GRID_CHECK(mayBecome(entry.state, InputState::running));
+  auto& queue = *entry.queue;
   unlink(entry);
-  auto& queue = queues[entry.input.function];
-  GRID_CHECK(mayBecome(entry.input.state, InputState::running));
-  entry.input.state = InputState::running;
-  entry.input.instance = instance;
-  entry.input.startedAt = clock.now();
-  entry.deadline = entry.input.startedAt + queue.function->timeout;
-  timeouts.emplace(entry.deadline, id);
+  entry.state = InputState::running;
+  entry.holder = &holder;
+  entry.startedAt = clock.now();
+  entry.deadline = entry.startedAt + queue.function->timeout;
+  timeouts.emplace(std::pair(entry.deadline, entry.place), &entry);
   ++queue.running;
   // An earlier attempt of it that the container has not ended yet: this one takes its place.
-  if (holder.settledWithout.contains(id)) release(holder, id);
-  holder.held.push_back(id);
-  tell([&](CallsObserver& o) { o.inputStarted(entry.input); });
-  return leaseOf(entry.input);
+  if (holder.settledWithout.contains(entry.id)) release(holder, entry.id);
+  holder.held.push_back(entry.id);
+  const auto input = entry.describe();
+  tell([&](CallsObserver& o) { o.inputStarted(input); });
+  return leaseOf(entry);
 }
 
-Lease Calls::Impl::leaseOf(const Input& input) const {
-  const auto& call = calls.at(input.call).call;
-  return Lease{input, call.mode, call.kind};
+Lease Calls::Impl::leaseOf(const InputEntry& entry) const {
+  const auto& call = entry.call->call;
+  Lease lease{entry.describe(), call.mode, call.kind};
+  lease.input.args = entry.args;
+  return lease;
 }
 
 void Calls::Impl::tellHolder(const Input& input, Terminate terminate, const std::string& why) {
@@ -69,7 +78,7 @@ void Calls::Impl::tellHolder(const Input& input, Terminate terminate, const std:
 void Calls::Impl::hearAsking(const InstanceId& instance) {
   const auto it = holders.find(instance);
   if (it == holders.end() || it->second.settledWithout.empty()) return;
-  const auto& function = queues[it->second.function].function;
+  const auto& function = it->second.queue->function;
   if (!function || function->maxConcurrentInputs > 1) return;
   const auto done = it->second.settledWithout;
   for (const auto& [id, since] : done) release(it->second, id);
@@ -100,7 +109,7 @@ std::vector<Lease> Calls::lease(const InstanceId& instance, const FunctionId& id
     const auto slots = std::max(queue.function->maxConcurrentInputs, 1);
     if (running >= (batched && slots == 1 ? 1 : slotsOf(*queue.function))) {
       for (const auto& held : holder.held) {
-        if (!holder.settledWithout.contains(held)) leases.push_back(impl_->leaseOf(impl_->inputs.at(held).input));
+        if (!holder.settledWithout.contains(held)) leases.push_back(impl_->leaseOf(*impl_->find(held)));
       }
       return leases;
     }
@@ -109,8 +118,9 @@ std::vector<Lease> Calls::lease(const InstanceId& instance, const FunctionId& id
   const auto picked = queue.function->batching.maxSize > 1 ? impl_->pickBatch(queue) : impl_->pick(queue, most);
   if (picked.empty()) return leases;
   auto& holder = impl_->holders[instance];
-  holder.function = id;
-  for (const auto& input : picked) leases.push_back(impl_->hand(instance, holder, input));
+  holder.id = instance;
+  holder.queue = &queue;
+  for (auto* input : picked) leases.push_back(impl_->hand(holder, *input));
   return leases;
 }
 
@@ -121,8 +131,8 @@ Result<Settled> Calls::settle(const InstanceId& instance, const InputId& id, Out
   auto& holder = it->second;
   if (std::find(holder.held.begin(), holder.held.end(), id) == holder.held.end()) return Settled::stale;
   const bool settledWithout = holder.settledWithout.contains(id);
-  if (!settledWithout && attempt && *attempt != impl_->inputs.at(id).input.attempt) return Settled::stale;
-  if (!settledWithout) RETURN_IF_ERROR(impl_->endAttempt(id, outcome));
+  if (!settledWithout && attempt && *attempt != impl_->find(id)->attempt) return Settled::stale;
+  if (!settledWithout) RETURN_IF_ERROR(impl_->endAttempt(*impl_->find(id), outcome));
   impl_->release(holder, id);
   if (holder.held.empty()) impl_->holders.erase(it);
   return settledWithout ? Settled::stale : Settled::accepted;
@@ -134,14 +144,12 @@ void Calls::abandon(const InstanceId& instance, const std::string& why, Blame bl
   const Holder holder = it->second;
   for (const auto& id : holder.held) {
     if (!holder.settledWithout.contains(id)) {
-      auto& entry = impl_->inputs.at(id);
-      const auto& call = impl_->calls.at(entry.input.call);
-      const bool begun = !call.out.untouched() || !call.in.complete();
-      if (blame == Blame::grid && entry.input.losses < impl_->options.lossesAllowed && !begun) {
-        ++entry.input.losses;
+      auto& entry = *impl_->find(id);
+      if (blame == Blame::grid && entry.losses < impl_->options.lossesAllowed && !entry.call->begun()) {
+        ++entry.losses;
         impl_->requeue(entry);
       } else {
-        impl_->endAttemptSurely(id, outcomeOf(OutcomeStatus::internalFailure, why));
+        impl_->endAttemptSurely(entry, outcomeOf(OutcomeStatus::internalFailure, why));
       }
     }
     impl_->release(it->second, id);

@@ -175,6 +175,28 @@ Result<void> duration(Settings& s, const std::string& text) {
   return {};
 }
 
+template <std::int64_t Settings::*field>
+Result<void> count(Settings& s, const std::string& text) {
+  std::int64_t number = 0;
+  auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failed != std::errc{} || end != text.data() + text.size() || number < 1 || number > 1'000'000'000)
+    return bad(text, "a number from 1 to 1000000000");
+  s.*field = number;
+  return {};
+}
+
+Result<void> queueBytes(Settings& s, const std::string& text) {
+  std::int64_t number = 0;
+  auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string unit(end, text.data() + text.size());
+  const std::map<std::string, std::int64_t> bytes = {{"MiB", std::int64_t{1} << 20}, {"GiB", std::int64_t{1} << 30}};
+  auto known = bytes.find(unit);
+  if (failed != std::errc{} || known == bytes.end() || number < 1 || number > 1'000'000)
+    return bad(text, "a size such as 512MiB or 4GiB");
+  s.queueWorkspaceBytes = number * known->second;
+  return {};
+}
+
 const std::vector<Key>& keys() {
   using S = const ConfigSources&;
   static const std::vector<Key> all = {
@@ -202,6 +224,15 @@ const std::vector<Key>& keys() {
       {{"stop_grace", "time for running containers to end when the grid ends (at most 8s)"},
        [](S) -> std::string { return "3s"; },
        duration<&Settings::stopGrace>},
+      {{"queue_inputs", "inputs of one function that may wait"},
+       [](S) -> std::string { return "1000000"; },
+       count<&Settings::queueInputs>},
+      {{"queue_workspace_inputs", "inputs of all functions of a workspace that may wait"},
+       [](S) -> std::string { return "2000000"; },
+       count<&Settings::queueWorkspaceInputs>},
+      {{"queue_workspace_bytes", "arguments of a workspace's inputs that may be in memory (MiB or GiB)"},
+       [](S) -> std::string { return "4GiB"; },
+       queueBytes},
   };
   return all;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -22,6 +23,10 @@ struct Settings {
   std::vector<std::string> mirrors;    // image registries tried before an image's own
   bool inheritHostSettings = true;     // image builds use the host's apt, pip, proxy and CA settings
   Nanos stopGrace{};                   // what running containers get between SIGTERM and SIGKILL when the grid ends
+  // What may wait at most; who asks for more is told to come back later.
+  std::int64_t queueInputs = 0;           // inputs of one function
+  std::int64_t queueWorkspaceInputs = 0;  // of all functions of a workspace
+  std::int64_t queueWorkspaceBytes = 0;   // of their arguments in memory, also while they run
 };
 
 // Where values may come from besides the defaults. A flag wins over the environment, which wins over the file.

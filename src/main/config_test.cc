@@ -105,6 +105,20 @@ TEST_F(Config, AWrongValueIsRefusedWithItsSourceAndWhatWouldBeRight) {
   EXPECT_EQ(refusal(), "GRIDIRON_STOP_GRACE: stop_grace: \"soon\" is not a time such as 60, 60s, 500ms, 5m or 1h");
 }
 
+TEST_F(Config, QueuesAreBoundedAsTheFileSays) {
+  EXPECT_EQ(read().settings.queueInputs, 1'000'000);
+  file("queue_inputs = 10\nqueue_workspace_inputs = 20\nqueue_workspace_bytes = \"512MiB\"\n");
+  const auto settings = read().settings;
+  EXPECT_EQ(settings.queueInputs, 10);
+  EXPECT_EQ(settings.queueWorkspaceInputs, 20);
+  EXPECT_EQ(settings.queueWorkspaceBytes, 512 << 20);
+  sources_.flags["queue_inputs"] = "none";
+  EXPECT_EQ(refusal(), "--queue-inputs: queue_inputs: \"none\" is not a number from 1 to 1000000000");
+  sources_.flags["queue_inputs"] = "1";
+  sources_.flags["queue_workspace_bytes"] = "4";
+  EXPECT_THAT(refusal(), HasSubstr("\"4\" is not a size such as 512MiB or 4GiB"));
+}
+
 TEST_F(Config, HalfOfTlsIsRefused) {
   sources_.flags["tls_key"] = "/k.pem";
   EXPECT_THAT(refusal(), HasSubstr("tls_certificate and tls_key go together"));

@@ -126,7 +126,11 @@ Result<void> Grid::Impl::openControl() {
   config.domain = settings.domain;
   config.workspace = catalog->workspace().name;
   catalog->apps().setBinder(wire::bindFunction);
-  calls = std::make_unique<Calls>(*store, catalog->apps(), clock);
+  Calls::Options bounds;
+  bounds.queueInputs = settings.queueInputs;
+  bounds.queueWorkspaceInputs = settings.queueWorkspaceInputs;
+  bounds.queueWorkspaceBytes = settings.queueWorkspaceBytes;
+  calls = std::make_unique<Calls>(*store, catalog->apps(), clock, bounds);
   meter = std::make_unique<Meter>(*store, clock);
   urls = std::make_unique<wire::WebUrls>(catalog->apps(), config);
   orders = std::make_unique<wire::CatalogOrders>(

@@ -104,6 +104,7 @@ class Batch {
 
   const std::vector<Change>& changes() const { return changes_; }
   bool empty() const { return changes_.empty(); }
+  std::vector<Change> take() && { return std::move(changes_); }
 
  private:
   Batch& add(Change change) {

@@ -144,21 +144,6 @@ Result<api::FunctionCallFromIdResponse> callFromId(const CallParts& parts, Conte
   return out;
 }
 
-// Counts by how inputs ended, as far as the store still has them; a call in memory only has its totals.
-void countOutcomes(const CallParts& parts, const CallInfo& info, api::FunctionCallInfo& out) {
-  int cancelled = 0, timedOut = 0;
-  Result<std::optional<StoredCall>> stored = parts.store.call(info.call.id);
-  if (stored.ok() && stored->has_value()) {
-    for (const Output& output : (*stored)->outputs) {
-      if (output.outcome.status == OutcomeStatus::terminated) ++cancelled;
-      if (output.outcome.status == OutcomeStatus::timeout) ++timedOut;
-    }
-  }
-  out.mutable_cancelled_inputs()->set_total(cancelled);
-  out.mutable_timeout_inputs()->set_total(timedOut);
-  out.mutable_failed_inputs()->set_total(std::max(0, info.failed - cancelled - timedOut));
-}
-
 Result<api::FunctionCallGetInfoResponse> callGetInfo(const CallParts& parts, Context& context,
                                                      api::FunctionCallGetInfoRequest in) {
   ASSIGN_OR_RETURN(CallInfo info, callFor(parts, context.caller, CallId{in.function_call_id()}));
@@ -169,7 +154,9 @@ Result<api::FunctionCallGetInfoResponse> callGetInfo(const CallParts& parts, Con
   out.set_scheduled_at(toSeconds(info.call.createdAt));
   out.mutable_pending_inputs()->set_total(info.unfinished);
   out.mutable_succeeded_inputs()->set_total(info.succeeded);
-  countOutcomes(parts, info, out);
+  out.mutable_cancelled_inputs()->set_total(info.cancelled);
+  out.mutable_timeout_inputs()->set_total(info.timedOut);
+  out.mutable_failed_inputs()->set_total(info.failed - info.cancelled - info.timedOut);
   out.set_total_inputs(info.inputs);
   return response;
 }
