@@ -15,8 +15,8 @@ link::InstanceEvent eventOf(const std::string& task, link::InstanceEvent::State 
 
 }  // namespace
 
-Agent::Agent(link::WorkerHello self, Hands& hands, const Clock& clock)
-    : self_(std::move(self)), hands_(hands), clock_(clock) {}
+Agent::Agent(link::WorkerHello self, Hands& hands, const Clock& clock, std::function<double()> jitter)
+    : self_(std::move(self)), hands_(hands), clock_(clock), link_(hands, clock, std::move(jitter)) {}
 
 Agent::~Agent() = default;
 
@@ -40,7 +40,7 @@ void Agent::report(link::InstanceEvent event) {
   event.set_at_unix_nanos(clock_.now().time_since_epoch().count());
   link::FromWorker message;
   *message.mutable_instance() = std::move(event);
-  hands_.send(std::move(message));
+  link_.send(std::move(message));
 }
 
 // Image.run_function: what the container changed has become an image, or not.
@@ -54,7 +54,7 @@ void Agent::reportBuild(const link::StartInstance& order, const Result<link::Ima
   } else {
     event.set_error(facts.error().message);
   }
-  hands_.send(std::move(message));
+  link_.send(std::move(message));
 }
 
 void Agent::reportExit(const std::string& task, const sandbox::Exit& exit) {
@@ -74,6 +74,7 @@ void Agent::reportError(const std::string& task, const std::string& error) {
 // --- from control ---
 
 void Agent::command(link::ToWorker command) {
+  link_.heard();
   if (command.has_start()) {
     start(std::move(*command.mutable_start()));
   } else if (command.has_stop()) {
@@ -168,6 +169,7 @@ void Agent::stop(Nanos grace) {
 }
 
 void Agent::tick() {
+  link_.tick();
   const Time now = clock_.now();
   for (auto& [task, container] : containers_) {
     if (!container.killAt || *container.killAt > now) continue;
@@ -177,7 +179,7 @@ void Agent::tick() {
 }
 
 std::optional<Time> Agent::nextDeadline() const {
-  std::optional<Time> next;
+  std::optional<Time> next = link_.nextDeadline();
   for (const auto& [task, container] : containers_) {
     if (container.killAt && (!next || *container.killAt < *next)) next = container.killAt;
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -11,15 +12,14 @@
 #include "base/result.h"
 #include "link.pb.h"
 #include "sandbox/sandbox.h"
+#include "worker/agent_link.h"
 
 namespace gridiron::worker {
 
 // What the agent has done on its machine. Every function returns at once; what it leads to is told to the agent later,
 // never from within the call.
-class Hands {
+class Hands : public Line {
  public:
-  virtual ~Hands() = default;
-
   // Makes the container that `order` wants: leads to one of started() and notStarted().
   virtual void start(const std::shared_ptr<const link::StartInstance>& order) = 0;
   virtual void signal(const std::string& task, int signo) = 0;  // to a started container
@@ -33,19 +33,21 @@ class Hands {
   virtual void build(link::BuildImage order) = 0;
   virtual void cancelBuild(const std::string& imageId) = 0;
   virtual std::vector<std::string> finishedImages() const = 0;
-
-  virtual void send(link::FromWorker message) = 0;  // to control, in order
 };
 
 // What a worker decides, without doing any of it: events come in by its functions, what is to be done goes out by
 // Hands. The worker runs it, and the simulator does. One thread; not called from within a function of Hands.
 class Agent {
  public:
-  // `self`: who the worker is and what it has (worker_id to gpus of a hello). All given outlive it but `self`.
-  Agent(link::WorkerHello self, Hands& hands, const Clock& clock);
+  // `self`: who the worker is and what it has (worker_id to gpus of a hello). `jitter`: see AgentLink. `hands` and
+  // `clock` outlive it.
+  Agent(link::WorkerHello self, Hands& hands, const Clock& clock, std::function<double()> jitter);
   ~Agent();
 
   // --- from control ---
+  // Told of the session's beginning, end and progress.
+  AgentLink& link() { return link_; }
+  const AgentLink& link() const { return link_; }
   void command(link::ToWorker command);
   // What a session begins with.
   link::WorkerHello hello() const;
@@ -85,6 +87,7 @@ class Agent {
   const link::WorkerHello self_;
   Hands& hands_;
   const Clock& clock_;
+  AgentLink link_;
   std::map<std::string, Container> containers_;
   bool stopping_ = false;
 };

@@ -9,6 +9,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 // Writes down what it is asked to do.
 struct Notebook final : Hands {
@@ -27,13 +28,17 @@ struct Notebook final : Hands {
   void build(link::BuildImage order) override { done.push_back("build " + order.image_id()); }
   void cancelBuild(const std::string& image) override { done.push_back("cancel " + image); }
   std::vector<std::string> finishedImages() const override { return {"im-1"}; }
-  void send(link::FromWorker message) override { sent.push_back(std::move(message)); }
+  void dial() override { done.push_back("dial"); }
+  void write(link::FromWorker message) override { sent.push_back(std::move(message)); }
+  void writesDone() override { done.push_back("writes done"); }
+  void hangUp() override { done.push_back("hang up"); }
 
   std::vector<std::string> taken() { return std::exchange(done, {}); }
 };
 
-class AgentTest : public ::testing::Test {
+class AgentLinkTest : public ::testing::Test {
  protected:
+  void connect() { agent.link().connected(); }
   static link::WorkerHello self() {
     link::WorkerHello hello;
     hello.set_worker_id("wk-1");
@@ -58,7 +63,7 @@ class AgentTest : public ::testing::Test {
     agent.command(std::move(command));
   }
   // The states of ta-1 that control was told, with the errors.
-  std::vector<std::string> told() const {
+  std::vector<std::string> told() {
     std::vector<std::string> all;
     for (const link::FromWorker& message : hands.sent) {
       if (message.has_build()) all.push_back("BUILT " + message.build().image_id() + " " + message.build().error());
@@ -70,7 +75,24 @@ class AgentTest : public ::testing::Test {
 
   FakeClock clock;
   Notebook hands;
-  Agent agent{self(), hands, clock};
+  Agent agent{self(), hands, clock, [] { return 0.5; }};
+};
+
+// With a session that takes whatever is written.
+class AgentTest : public AgentLinkTest {
+ protected:
+  AgentTest() {
+    agent.link().begin();
+    connect();
+    hands.taken();
+  }
+  std::vector<std::string> told() {
+    for (std::size_t before = hands.sent.size() + 1; before != hands.sent.size();) {
+      before = hands.sent.size();
+      agent.link().written();
+    }
+    return AgentLinkTest::told();
+  }
 };
 
 TEST_F(AgentTest, AContainersLifeIsToldFromItsStartToItsEnd) {
@@ -115,7 +137,7 @@ TEST_F(AgentTest, AStopIsOneTermAndAKillWhenTheGraceIsOver) {
   clock.advance(2s);
   agent.tick();
   EXPECT_THAT(hands.taken(), ElementsAre("kill ta-1"));
-  EXPECT_EQ(agent.nextDeadline(), std::nullopt);
+  EXPECT_EQ(agent.nextDeadline(), clock.now() + 1s);  // the beat
 }
 
 TEST_F(AgentTest, AStopWithoutGraceKillsAtOnce) {
@@ -173,11 +195,114 @@ TEST_F(AgentTest, AWorkerThatStopsStopsWhatRunsAndStartsNothing) {
   agent.stop(1s);
   start("ta-2");
   EXPECT_THAT(hands.taken(), ElementsAre("start ta-1", "signal ta-1 15"));
+  EXPECT_EQ(told().size(), 3u);
   EXPECT_EQ(hands.sent.back().instance().task_id(), "ta-2");
   EXPECT_EQ(hands.sent.back().instance().error(), "the worker is shutting down");
   agent.exited("ta-1", {});
   agent.removed("ta-1");
   EXPECT_EQ(agent.containers(), 0u);
+}
+
+TEST_F(AgentLinkTest, WhatIsToldWithoutASessionIsToldInTheNextOne) {
+  start("ta-1");
+  agent.started("ta-1", {});
+  EXPECT_THAT(told(), IsEmpty());
+  agent.link().begin();
+  EXPECT_THAT(hands.taken(), ElementsAre("start ta-1", "dial"));
+  connect();
+  EXPECT_THAT(told(), ElementsAre("STARTING "));  // one at a time
+  agent.link().written();
+  EXPECT_THAT(told(), ElementsAre("STARTING ", "RUNNING "));
+}
+
+TEST_F(AgentLinkTest, ALostSessionIsDialledAgainAfterLongerAndLongerPauses) {
+  agent.link().begin();
+  for (const Nanos pause : {20ms, 40ms, 80ms}) {
+    hands.taken();
+    agent.link().disconnected();
+    EXPECT_EQ(agent.nextDeadline(), clock.now() + pause / 2);
+    clock.advance(pause / 2);
+    agent.tick();
+    EXPECT_THAT(hands.taken(), ElementsAre("dial"));
+  }
+  for (int i = 0; i < 20; ++i) {
+    agent.link().disconnected();
+    clock.advance(3s);
+    agent.tick();
+  }
+  agent.link().disconnected();
+  EXPECT_EQ(agent.nextDeadline(), clock.now() + 1500ms);
+  clock.advance(3s);
+  agent.tick();
+  connect();
+  agent.command(link::ToWorker());  // control speaks: the next pause is a short one
+  agent.link().disconnected();
+  EXPECT_EQ(agent.nextDeadline(), clock.now() + 10ms);
+}
+
+TEST_F(AgentLinkTest, BeatsAndGivesASilentControlUp) {
+  agent.link().begin();
+  connect();
+  hands.taken();
+  for (int i = 0; i < 3; ++i) {
+    clock.advance(3s);
+    agent.tick();
+    EXPECT_TRUE(hands.sent.back().has_beat());
+    agent.link().written();
+  }
+  EXPECT_THAT(hands.taken(), IsEmpty());
+  clock.advance(3s);
+  agent.tick();
+  EXPECT_THAT(hands.taken(), ElementsAre("hang up"));
+}
+
+TEST_F(AgentLinkTest, AWriteIsFlushedWhenItIsWrittenOrTheSessionIsLost) {
+  agent.link().begin();
+  connect();
+  start("ta-1");
+  const auto mark = agent.link().mark();
+  EXPECT_FALSE(agent.link().isFlushed(mark));
+  agent.link().written();
+  EXPECT_TRUE(agent.link().isFlushed(mark));
+  start("ta-2");
+  EXPECT_FALSE(agent.link().isFlushed(agent.link().mark()));
+  agent.link().disconnected();
+  EXPECT_TRUE(agent.link().isFlushed(agent.link().mark()));
+}
+
+TEST_F(AgentLinkTest, LinesThatNobodyTakesAreDroppedAndThatIsSaid) {
+  const auto lines = [this](std::size_t bytes) {
+    link::FromWorker message;
+    message.mutable_logs()->add_lines()->set_data(std::string(bytes, 'x'));
+    agent.link().send(std::move(message));
+  };
+  for (int i = 0; i < 4; ++i) lines(4u << 20);
+  lines(1);
+  lines(1);
+  agent.link().begin();
+  connect();
+  EXPECT_FALSE(agent.link().hasRoom());
+  for (int i = 0; i < 4; ++i) agent.link().written();
+  EXPECT_TRUE(agent.link().hasRoom());
+  EXPECT_EQ(hands.sent.size(), 4u);
+  lines(1);
+  const link::LogLines& last = hands.sent.back().logs();
+  EXPECT_EQ(last.lines(1).data(), "[2 lines of output were lost while control could not be reached]\n");
+}
+
+TEST_F(AgentLinkTest, LeavesWhenAllIsTold) {
+  agent.link().begin();
+  connect();
+  hands.taken();
+  start("ta-1");
+  agent.link().leave();
+  start("ta-2");  // told to nobody any more
+  EXPECT_THAT(hands.taken(), ElementsAre("start ta-1", "start ta-2"));
+  agent.link().written();
+  EXPECT_THAT(hands.taken(), ElementsAre("writes done"));
+  agent.link().disconnected();
+  EXPECT_TRUE(agent.link().isStopped());
+  EXPECT_EQ(agent.nextDeadline(), std::nullopt);
 }
 
 TEST_F(AgentTest, BuildsAreForTheHands) {

@@ -51,14 +51,14 @@ struct Build {
 }  // namespace
 
 struct Builds::Impl : std::enable_shared_from_this<Builds::Impl> {
-  Impl(asio::io_context& context, asio::thread_pool& threads, ImageShelf& shelf, MountCache& cache, Uplink& up)
-      : io(context), pool(threads), images(shelf), mounts(cache), uplink(up) {}
+  Impl(asio::io_context& context, asio::thread_pool& threads, ImageShelf& shelf, MountCache& cache, Send up)
+      : io(context), pool(threads), images(shelf), mounts(cache), send(std::move(up)) {}
 
   asio::io_context& io;
   asio::thread_pool& pool;
   ImageShelf& images;
   MountCache& mounts;
-  Uplink& uplink;
+  const Send send;
   std::map<std::string, std::shared_ptr<Build>> running;
   bool stopping = false;
 
@@ -77,9 +77,8 @@ struct Builds::Impl : std::enable_shared_from_this<Builds::Impl> {
       line.set_at_unix_nanos(now);
     }
     if (logs.lines().empty()) return;
-    asio::post(io, [self = shared_from_this(), message = std::move(message)]() mutable {
-      self->uplink.send(std::move(message));
-    });
+    asio::post(io,
+               [self = shared_from_this(), message = std::move(message)]() mutable { self->send(std::move(message)); });
   }
 
   // On a thread of the pool.
@@ -106,7 +105,7 @@ struct Builds::Impl : std::enable_shared_from_this<Builds::Impl> {
       event.set_error(error);
       spdlog::warn("image {}: {}", build.order.image_id(), error);
     }
-    uplink.send(std::move(message));
+    send(std::move(message));
   }
 
   static Task<void> run(std::shared_ptr<Impl> self, std::shared_ptr<Build> build) {
@@ -132,8 +131,8 @@ struct Builds::Impl : std::enable_shared_from_this<Builds::Impl> {
   }
 };
 
-Builds::Builds(asio::io_context& io, asio::thread_pool& pool, ImageShelf& images, MountCache& mounts, Uplink& uplink)
-    : impl_(std::make_shared<Impl>(io, pool, images, mounts, uplink)) {}
+Builds::Builds(asio::io_context& io, asio::thread_pool& pool, ImageShelf& images, MountCache& mounts, Send send)
+    : impl_(std::make_shared<Impl>(io, pool, images, mounts, std::move(send))) {}
 
 Builds::~Builds() { stop(); }
 

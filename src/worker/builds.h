@@ -1,6 +1,7 @@
 #pragma once
 
 #include <boost/asio/thread_pool.hpp>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -8,7 +9,6 @@
 #include "link.pb.h"
 #include "worker/image_shelf.h"
 #include "worker/mounts.h"
-#include "worker/uplink.h"
 
 namespace gridiron::worker {
 
@@ -16,7 +16,8 @@ namespace gridiron::worker {
 // threads, the others wait. Loop thread only. Everything given outlives it.
 class Builds {
  public:
-  Builds(asio::io_context& io, asio::thread_pool& pool, ImageShelf& images, MountCache& mounts, Uplink& uplink);
+  using Send = std::function<void(link::FromWorker)>;  // to control, in order
+  Builds(asio::io_context& io, asio::thread_pool& pool, ImageShelf& images, MountCache& mounts, Send send);
   ~Builds();  // cancels what runs
 
   // Cancels what runs and refuses what comes.

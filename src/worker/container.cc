@@ -51,7 +51,7 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
     link::LogLines& logs = *message.mutable_logs();
     logs.set_task_id(order.task_id());
     for (link::LogLine& line : lines) *logs.add_lines() = std::move(line);
-    setting.uplink.send(std::move(message));
+    setting.send(std::move(message));
   }
 
   void say(const std::string& text) {
@@ -119,7 +119,7 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
     const std::shared_ptr<Impl> self = weak.lock();
     if (!self || path != kPutOutputs || !self->output) co_return;
     self->output->drain();
-    co_await self->setting.uplink.flushed();
+    co_await self->setting.flushed();
   }
 
   void openOutput() {
@@ -127,7 +127,7 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
     hooks.lines = [self = weak_from_this()](std::vector<link::LogLine> lines) {
       if (const auto here = self.lock()) here->sendLines(std::move(lines));
     };
-    hooks.room = [&uplink = setting.uplink] { return uplink.room(); };
+    hooks.room = setting.room;
     output = std::make_shared<OutputPump>(setting.io, maskerOf(order), std::move(hooks));
     output->start(sandbox->takeStdout(), sandbox->takeStderr());
   }

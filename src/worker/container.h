@@ -10,7 +10,6 @@
 #include "worker/mounts.h"
 #include "worker/relay.h"
 #include "worker/start_steps.h"
-#include "worker/uplink.h"
 
 namespace gridiron::worker {
 
@@ -20,8 +19,10 @@ struct ContainerSetting {
   asio::thread_pool& pool;  // for what blocks
   StartSetting start;
   MountCache& mounts;
-  Uplink& uplink;
-  net::GrpcChannel& channel;  // that of the session
+  std::function<void(link::FromWorker)> send;  // to control, in order
+  std::function<Task<void>()> flushed;         // what was sent before has been handed to the session, or there is none
+  std::function<Task<void>()> room;            // there is room for more output
+  net::GrpcChannel& channel;                   // that of the session
   std::string controlUrl;
   std::string caFile;
   net::Headers credentials;

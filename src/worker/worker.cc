@@ -4,11 +4,13 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <random>
 
 #include "net/grpc.h"
 #include "worker/agent.h"
@@ -23,6 +25,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
+constexpr Nanos kGoodbye = 2s;  // for control to read what is told last
 constexpr const char* kFetchFile = "/gridiron.link.Link/FetchFile";
 
 Options completed(Options options) {
@@ -75,6 +78,22 @@ Task<Result<void>> fetchFile(net::GrpcChannel& channel, net::Headers credentials
   co_return Result<void>();
 }
 
+// The machine's time when it was made, going on evenly whatever is done to the machine's clock since.
+class SteadyClock final : public Clock {
+ public:
+  Time now() const override { return begin_ + (std::chrono::steady_clock::now() - steady_); }
+
+ private:
+  const std::chrono::steady_clock::time_point steady_ = std::chrono::steady_clock::now();
+  const Time begin_ = SystemClock().now();
+};
+
+// In [0.5, 1).
+double jitter() {
+  thread_local std::mt19937_64 random{std::random_device{}()};
+  return std::uniform_real_distribution<double>(0.5, 1.0)(random);
+}
+
 link::WorkerHello selfOf(const Options& options) {
   link::WorkerHello self;
   self.set_worker_id(options.workerId);
@@ -102,24 +121,30 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
                  return fetchFile(channel, credentialsOf(options), std::move(sha256Hex), std::move(path));
                }),
         uplink(context, channel, credentialsOf(options),
-               {[this] { return agent.hello(); }, [this](link::ToWorker command) { obey(std::move(command)); }}),
-        builds(context, buildPool, images, mounts, uplink),
+               {.hello = [this] { return agent.hello(); },
+                .connected = [this] { tell([](Agent& a) { a.link().connected(); }); },
+                .heard = [this](link::ToWorker command) { obey(std::move(command)); },
+                .written = [this] { tell([](Agent& a) { a.link().written(); }); },
+                .disconnected = [this] { tell([](Agent& a) { a.link().disconnected(); }); }}),
+        builds(context, buildPool, images, mounts, sender()),
         setting{io,
                 startPool,
                 {&sandboxes, &images, options.dataDirectory, options.containerPort},
                 mounts,
-                uplink,
+                sender(),
+                [this] { return flushed(shared_from_this()); },
+                [this] { return room(shared_from_this()); },
                 channel,
                 options.controlUrl,
                 options.caFile,
                 credentialsOf(options)},
-        agent(selfOf(options), *this, clock),
+        agent(selfOf(options), *this, clock, jitter),
         due(context.get_executor()) {}
 
   asio::io_context& io;
   const Options options;
   ImageShelf& images;
-  Notifier changed;  // a container has gone
+  Notifier changed;  // the agent was told something
   asio::thread_pool startPool, buildPool;
   net::GrpcChannel channel;
   MountCache mounts;
@@ -127,13 +152,14 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
   Builds builds;
   const ContainerSetting setting;
   std::map<std::string, std::shared_ptr<Container>> containers;
-  const SystemClock clock;
+  const SteadyClock clock;
   Agent agent;
   Timer due;  // the agent's next deadline
 
   // The agent learns of something. Not a template: a lambda in one would be a new type of event each time, without end.
   void tell(const std::function<void(Agent&)>& event) {
     event(agent);
+    changed.notifyAll();
     const std::optional<Time> next = agent.nextDeadline();
     if (!next) {
       due.cancel();
@@ -151,6 +177,19 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
     tell([&](Agent& a) { a.command(std::move(command)); });
   }
 
+  std::function<void(link::FromWorker)> sender() {
+    return [this](link::FromWorker message) { agent.link().send(std::move(message)); };
+  }
+
+  static Task<void> flushed(std::shared_ptr<Impl> self) {
+    const std::uint64_t mark = self->agent.link().mark();
+    while (!self->agent.link().isFlushed(mark)) co_await self->changed.wait(1h);
+  }
+
+  static Task<void> room(std::shared_ptr<Impl> self) {
+    while (!self->agent.link().hasRoom()) co_await self->changed.wait(1h);
+  }
+
   // --- Hands ---
 
   static Task<void> live(std::shared_ptr<Impl> self, std::string task, std::shared_ptr<Container> container) {
@@ -164,7 +203,10 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
   void start(const std::shared_ptr<const link::StartInstance>& order) override {
     const auto container = std::make_shared<Container>(setting, order);
     containers.emplace(order->task_id(), container);
-    spawn(io, live(shared_from_this(), order->task_id(), container));
+    // Not before the agent has gone on: a task would begin at once.
+    asio::post(io, [self = shared_from_this(), task = order->task_id(), container] {
+      spawn(self->io, live(self, task, container));
+    });
   }
 
   void signal(const std::string& task, int signo) override { containers.at(task)->signal(signo); }
@@ -182,14 +224,16 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
     co_await container->remove();
     self->containers.erase(task);
     self->tell([&](Agent& a) { a.removed(task); });
-    self->changed.notifyAll();
   }
   void remove(const std::string& task) override { spawn(io, remove(shared_from_this(), task)); }
 
   void build(link::BuildImage order) override { builds.begin(std::move(order)); }
   void cancelBuild(const std::string& imageId) override { builds.cancel(imageId); }
   std::vector<std::string> finishedImages() const override { return images.finished(); }
-  void send(link::FromWorker message) override { uplink.send(std::move(message)); }
+  void dial() override { uplink.dial(); }
+  void write(link::FromWorker message) override { uplink.write(std::move(message)); }
+  void writesDone() override { uplink.writesDone(); }
+  void hangUp() override { uplink.hangUp(); }
 };
 
 Worker::Worker(asio::io_context& io, Options options, sandbox::Sandboxes& sandboxes, ImageShelf& images)
@@ -200,7 +244,7 @@ Worker::Worker(asio::io_context& io, Options options, sandbox::Sandboxes& sandbo
 }
 
 Worker::~Worker() {
-  impl_->uplink.stop();
+  impl_->tell([](Agent& a) { a.link().stop(); });
   impl_->builds.stop();
   for (const auto& [id, container] : impl_->containers) container->kill();
   impl_->startPool.join();
@@ -209,20 +253,21 @@ Worker::~Worker() {
 
 Task<void> Worker::run() {
   const std::shared_ptr<Impl> self = impl_;
-  co_await self->uplink.run();
+  self->tell([](Agent& a) { a.link().begin(); });
+  while (!self->agent.link().isStopped()) co_await self->changed.wait(1h);
 }
 
 Task<void> Worker::stop(Nanos grace) {
   const std::shared_ptr<Impl> self = impl_;
   self->builds.stop();
   self->tell([&](Agent& a) { a.stop(grace); });
-  const auto deadline = std::chrono::steady_clock::now() + grace + 10s;
-  while (self->agent.containers() > 0) {
-    const Nanos left = deadline - std::chrono::steady_clock::now();
-    if (left <= 0ns) break;
-    co_await self->changed.wait(left);
-  }
-  co_await self->uplink.leave(2s);
+  const auto begun = std::chrono::steady_clock::now();
+  const auto left = [&](Nanos most) { return begun + most - std::chrono::steady_clock::now(); };
+  while (self->agent.containers() > 0 && left(grace + 10s) > 0ns) co_await self->changed.wait(left(grace + 10s));
+  self->tell([](Agent& a) { a.link().leave(); });
+  const Nanos most = std::chrono::steady_clock::now() - begun + kGoodbye;
+  while (!self->agent.link().isStopped() && left(most) > 0ns) co_await self->changed.wait(left(most));
+  self->tell([](Agent& a) { a.link().stop(); });
 }
 
 std::size_t Worker::containers() const { return impl_->agent.containers(); }
