@@ -135,8 +135,11 @@ class Calls {
 
   // Hands out up to `most` queued inputs of `function`, oldest first. A batched function gets a batch of one method as
   // soon as it is full or has lingered; then `most` is not looked at. A container whose slots are all taken and that
-  // asks again has lost our answer: it gets the same ones. Empty: nothing to do (yet; see nextDeadline).
-  std::vector<Lease> lease(const InstanceId& instance, const FunctionId& function, int most = 1);
+  // asks again has lost our answer: it gets the same ones. So does one that asks with the `ticket` of its last question
+  // (it asks one at a time, the same one until it is answered); a question from before that gets nothing. Empty:
+  // nothing to do (yet; see nextDeadline).
+  std::vector<Lease> lease(const InstanceId& instance, const FunctionId& function, int most = 1,
+                           const std::string& ticket = {});
   // The outcome of an input that `instance` holds, exactly once. stale: it does not hold it (any more); nothing was
   // changed and there is no use in trying again; also when `attempt` is told and is not the one that runs. An Error:
   // not stored, try again.

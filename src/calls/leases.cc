@@ -8,6 +8,7 @@ namespace {
 
 constexpr Nanos kUnheard = std::chrono::minutes(1);  // a container may not end what was cancelled
 constexpr int kSeenForABatch = 1000;                 // of what waits, others' methods between them
+constexpr std::size_t kQuestions = 256;              // of a container, remembered
 
 }  // namespace
 
@@ -63,6 +64,31 @@ Lease Calls::Impl::leaseOf(const InputEntry& entry) const {
   return lease;
 }
 
+Calls::Impl::Question Calls::Impl::hearQuestion(const InstanceId& instance, const std::string& ticket) {
+  auto& asked = questions[instance];
+  const auto hash = std::hash<std::string>{}(ticket);
+  if (asked.last == hash) return Question::repeated;
+  if (std::find(asked.earlier.begin(), asked.earlier.end(), hash) != asked.earlier.end()) return Question::old;
+  asked.earlier.push_back(asked.last);
+  if (asked.earlier.size() > kQuestions) asked.earlier.pop_front();
+  asked.last = hash;
+  asked.given.clear();
+  return Question::newest;
+}
+
+std::vector<Lease> Calls::Impl::givenBefore(const InstanceId& instance) const {
+  std::vector<Lease> leases;
+  const auto holding = holders.find(instance);
+  if (holding == holders.end()) return leases;
+  const auto& holder = holding->second;
+  for (const auto& id : questions.at(instance).given) {
+    const auto held = std::find(holder.held.begin(), holder.held.end(), id);
+    const bool runs = held != holder.held.end() && !holder.settledWithout.contains(id);
+    if (runs) leases.push_back(leaseOf(*inputs.at(id.value)));
+  }
+  return leases;
+}
+
 void Calls::Impl::tellHolder(const Input& input, Terminate terminate, const std::string& why) {
   const auto it = holders.find(input.instance);
   if (it == holders.end()) return;
@@ -94,9 +120,15 @@ void Calls::Impl::interruptSilent() {
   }
 }
 
-std::vector<Lease> Calls::lease(const InstanceId& instance, const FunctionId& id, int most) {
-  impl_->hearAsking(instance);
+std::vector<Lease> Calls::lease(const InstanceId& instance, const FunctionId& id, int most, const std::string& ticket) {
   std::vector<Lease> leases;
+  if (!ticket.empty()) {
+    const auto question = impl_->hearQuestion(instance, ticket);
+    if (question == Impl::Question::old) return leases;
+    if (question == Impl::Question::repeated) leases = impl_->givenBefore(instance);
+    if (!leases.empty()) return leases;
+  }
+  impl_->hearAsking(instance);
   const auto found = impl_->queues.find(id);
   if (found == impl_->queues.end()) return leases;
   auto& queue = impl_->queueOf(id);
@@ -121,6 +153,9 @@ std::vector<Lease> Calls::lease(const InstanceId& instance, const FunctionId& id
   holder.id = instance;
   holder.queue = &queue;
   for (auto* input : picked) leases.push_back(impl_->hand(holder, *input));
+  if (!ticket.empty()) {
+    for (const auto* input : picked) impl_->questions.at(instance).given.push_back(input->id);
+  }
   return leases;
 }
 
@@ -139,6 +174,7 @@ Result<Settled> Calls::settle(const InstanceId& instance, const InputId& id, Out
 }
 
 void Calls::abandon(const InstanceId& instance, const std::string& why, Blame blame) {
+  impl_->questions.erase(instance);
   const auto it = impl_->holders.find(instance);
   if (it == impl_->holders.end()) return;
   const Holder holder = it->second;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -153,6 +154,13 @@ struct Holder {
 };
 
 inline constexpr const char* kCancelled = "Input was cancelled by user";
+// What a container has asked lately. It asks one question at a time, however often.
+struct Questions {
+  std::size_t last = 0;             // hash of its newest question's ticket
+  std::vector<InputId> given;       // to that
+  std::deque<std::size_t> earlier;  // hashes, newest last
+};
+
 Outcome outcomeOf(OutcomeStatus status, std::string text);
 
 struct Calls::Impl {
@@ -171,6 +179,7 @@ struct Calls::Impl {
   std::unordered_map<FunctionId, InputQueue> queues;
   std::map<std::string, Load> workspaces;
   std::unordered_map<InstanceId, Holder> holders;
+  std::unordered_map<InstanceId, Questions> questions;            // of containers that give tickets
   std::map<std::pair<Time, std::int64_t>, InputEntry*> timeouts;  // of running ones, by deadline, then place
   std::set<std::pair<Time, FunctionId>> due;                      // the first delayed one of each queue
   std::map<FunctionId, Time> lingering;                           // when a batch must not wait any longer
@@ -250,6 +259,10 @@ struct Calls::Impl {
   std::vector<InputEntry*> pickBatch(const InputQueue& queue) const;
   Lease hand(Holder& holder, InputEntry& entry);
   Lease leaseOf(const InputEntry& entry) const;
+  enum class Question { newest, repeated, old };
+  Question hearQuestion(const InstanceId& instance, const std::string& ticket);
+  // What the container was given and still has to run.
+  std::vector<Lease> givenBefore(const InstanceId& instance) const;
   // Settled while a container runs it: the container is to be told, one way or the other.
   void tellHolder(const Input& input, Terminate terminate, const std::string& why);
   // A container that runs one thing at a time and asks for the next has done with what was settled without it.

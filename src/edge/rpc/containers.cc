@@ -60,7 +60,7 @@ Task<Result<api::FunctionGetInputsResponse>> getInputs(CallParts parts, Context&
       out.add_inputs()->set_kill_switch(true);
       co_return out;
     }
-    std::vector<Lease> leases = parts.calls.lease(task, function, 1);
+    std::vector<Lease> leases = parts.calls.lease(task, function, 1, context.idempotencyKey);
     for (const Lease& lease : leases) writeLease(lease, single, *out.add_inputs());
     if (!leases.empty() || patience.over()) co_return out;
     std::vector<Wake> wakes = {Wake::inputs(function), Wake::instance(task)};
