@@ -13,6 +13,20 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
+TEST_F(FleetTest, WhatWaitsForAFunctionThatIsGoneSinceBeforeTheStartEnds) {
+  const auto call = request(FunctionId{"fu-f"});
+  functions.erase(f);
+  Calls later(*store, functions, clock);
+  ASSERT_TRUE(later.load().ok());
+  Fleet fresh(*store, later, functions, orders, meter, clock);
+  fresh.step();
+  fresh.step();
+  const auto page = later.outputs(call, {}).value();
+  ASSERT_EQ(page.outputs.size(), 1u);
+  EXPECT_EQ(page.outputs[0].outcome.status, OutcomeStatus::terminated);
+  EXPECT_EQ(page.outputs[0].outcome.exception, "the function is no longer deployed");
+}
+
 TEST_F(FleetTest, ARequestStartsAContainerThatServesIt) {
   const auto call = request(f);
   ASSERT_EQ(port.started.size(), 1u);

@@ -126,6 +126,12 @@ std::vector<plan::Claim> Fleet::Impl::scaleAll() {
     auto& entry = served[demand.function];
     // Bound functions are not deployed by themselves: what the catalog has is in force.
     auto newest = functions.find(demand.function);
+    if (!newest && !entry.function && !entry.withdrawn) {
+      // Its app was stopped while the grid was down, or so shortly before that nobody was told.
+      entry.withdrawn = true;
+      entry.why = "the function is no longer deployed";
+      work();
+    }
     if (newest && !entry.deployed && newest != entry.function) supersede(demand.function, entry, std::move(newest));
   }
   std::vector<plan::Claim> claims;
