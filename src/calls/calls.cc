@@ -286,8 +286,13 @@ Result<void> Calls::push(const CallId& id, Direction direction, std::vector<Data
 Result<std::vector<DataChunk>> Calls::read(const CallId& id, Direction direction, std::int64_t after) const {
   const auto* entry = impl_->find(id);
   if (!entry) return makeError(Code::notFound, "function call '{}' not found", id.value);
-  if (!entry->streams) return std::vector<DataChunk>{};
-  return (direction == Direction::in ? entry->streams->in : entry->streams->out).read(after);
+  const auto* streams = entry->streams.get();
+  if (streams && direction == Direction::in) return streams->in.read(after);
+  if (streams && !streams->out.untouched()) return streams->out.read(after);
+  if (direction == Direction::out && entry->adopted && entry->unfinished == 0 && entry->succeeded > 0) {
+    return makeError(Code::dataLoss, "what function call '{}' yielded is gone: the grid was restarted since", id.value);
+  }
+  return std::vector<DataChunk>{};
 }
 
 void Calls::acknowledge(const CallId& id, Direction direction, std::int64_t upTo) {

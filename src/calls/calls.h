@@ -172,7 +172,8 @@ class Calls {
   // The call's data streams. Pushing a chunk of an index seen before is ignored, one out of order is invalidArgument, a
   // full stream is exhausted: try again when the reader has acknowledged. A chunk with index 0 gets the next one.
   Result<void> push(const CallId& call, Direction direction, std::vector<DataChunk> chunks);
-  // Chunks with an index above `after`. notFound as for outputs.
+  // Chunks with an index above `after`. notFound as for outputs; dataLoss when the call ended well before a
+  // restart: streams are in memory only.
   Result<std::vector<DataChunk>> read(const CallId& call, Direction direction, std::int64_t after) const;
   // The reader has those up to `upTo` for good.
   void acknowledge(const CallId& call, Direction direction, std::int64_t upTo);

@@ -85,7 +85,7 @@ CallEntry* Calls::Impl::adopt(StoredCall stored) {
   auto owned = std::make_unique<CallEntry>();
   auto& entry = *owned;
   entry.call = std::move(stored.call);
-  entry.saved = true;
+  entry.saved = entry.adopted = true;
   entry.unlined = entry.call.cancelled;
   entry.touched = clock.now();
   entry.outputs = std::move(stored.outputs);

@@ -76,6 +76,7 @@ struct CallEntry {
   int unsaid = 0;  // of the outputs, the last ones: the store does not have them yet, so nobody may see them
   int succeeded = 0, cancelled = 0, timedOut = 0;  // of the outputs
   bool saved = false;                              // its row is in the store
+  bool adopted = false;                            // from the store: what streams it had are gone
   Time touched{};                                  // last change or question
   std::optional<Time> clearedAt;
   std::unique_ptr<Streams> streams;                                     // from the first chunk on

@@ -54,6 +54,19 @@ class Acknowledger {
   std::size_t total_ = 0;
 };
 
+// Has the reader all that the call's generator gave?
+bool isComplete(const CallParts& parts, const CallId& call, std::int64_t upTo) {
+  const Result<OutputPage> page = parts.calls.outputs(call, {});
+  if (!page.ok()) return false;
+  for (const Output& output : page->outputs) {
+    api::GeneratorDone done;
+    const Payload& value = output.outcome.value;
+    const bool ended = value.format == DataFormat::generatorDone && done.ParseFromString(value.data);
+    if (ended && upTo >= static_cast<std::int64_t>(done.items_total())) return true;
+  }
+  return false;
+}
+
 Task<net::GrpcStatus> getData(CallParts parts, Context& context, api::FunctionCallGetDataRequest in,
                               StreamWriter<api::DataChunk>& writer, Direction direction) {
   CallId call{in.function_call_id()};
@@ -65,6 +78,9 @@ Task<net::GrpcStatus> getData(CallParts parts, Context& context, api::FunctionCa
   Patience patience(parts.wakes, context.call, kSilence);
   while (!patience.over()) {
     Result<std::vector<DataChunk>> chunks = parts.calls.read(call, direction, after);
+    if (!chunks.ok() && chunks.error().code == Code::dataLoss && isComplete(parts, call, after)) {
+      chunks = std::vector<DataChunk>();
+    }
     if (!chunks.ok()) co_return chunks.error();
     for (const DataChunk& chunk : *chunks) {
       api::DataChunk out;
