@@ -15,7 +15,7 @@ constexpr Nanos kLateBill = 2min;   // after a container's end control may take 
 void World::checkStep() {
   if (!control) return;
   for (const auto& client : clients) {
-    if (client->call.empty()) continue;
+    if (client->call.empty() || client->kind == CallKind::web || (client->clears && client->done)) continue;
     const auto info = control->calls().info(client->call);
     if (!info.ok()) return fail(fmt::format("{} was acknowledged and is lost", client->call.value));
     if (info->inputs < std::ssize(client->acknowledged)) {
@@ -45,10 +45,10 @@ void World::checkStep() {
 // A container that control does not know (any more) is stopped, once its machine can be reached.
 void World::checkOwners() {
   for (const auto& machine : machines) {
-    for (const auto& [id, box] : machine->boxes) {
+    for (const auto& [id, box] : machine->boxes()) {
       const auto instance = control->fleet().find(id);
       const bool owned = instance && instance->state != InstanceState::gone;
-      if (owned || machine->cut || !machine->session() || machine->session()->broken) {
+      if (owned || !box->alive || !machine->reachable()) {
         box->orphanSince = Time{};
       } else if (box->orphanSince == Time{}) {
         box->orphanSince = engine.now();
@@ -65,6 +65,44 @@ void World::checkAttempt(const Input& input) {
     if (w.function.id != input.function || input.attempt <= w.function.retries.count) continue;
     fail(fmt::format("{} is tried again for the {}th time, and may {} times", input.id.value, input.attempt,
                      w.function.retries.count));
+  }
+}
+
+// A run begins. Of an HTTP request none does once bytes of its answer are out.
+void World::begins(const Box& box, const Lease& lease) {
+  if (lease.kind != CallKind::web) return;
+  for (const auto& client : clients) {
+    if (client->call != lease.input.call || client->items == 0) continue;
+    fail(fmt::format("{} runs request {} anew, of whose answer {} pieces are out", box.id.value, lease.input.call.value,
+                     client->items));
+  }
+}
+
+// So many pieces a call's run gives, whoever runs it.
+int World::piecesOf(const CallId& call, const Workload& workload) {
+  int sum = 0;
+  for (const char c : call.value) sum += c;
+  return 1 + sum % workload.yields;
+}
+
+// The next pieces that a client gets of a stream: each once, in order, and an HTTP answer from one run.
+void World::takeItems(Client& client, const std::vector<DataChunk>& chunks) {
+  for (const auto& w : workloads) {
+    if (w.function.id == client.function) client.wanted = piecesOf(client.call, w);
+  }
+  for (const auto& chunk : chunks) {
+    const auto& data = chunk.payload.data;
+    note("client {}: gets {}", client.number, data);
+    const auto slash = data.rfind('/');
+    const auto by = data.substr(0, slash), which = data.substr(slash + 1);
+    if (chunk.index != ++client.items || which != std::to_string(client.items)) {
+      return fail(fmt::format("client {} got piece {} of {} as its {}th", client.number, which, client.call.value,
+                              client.items));
+    }
+    if (client.kind == CallKind::web && !client.answeredBy.empty() && client.answeredBy != by) {
+      return fail(fmt::format("the answer to {} is of {} and of {}", client.call.value, client.answeredBy, by));
+    }
+    client.answeredBy = by;
   }
 }
 
@@ -90,7 +128,7 @@ void World::checkOutput(Client& client, const Output& output) {
 // In the end: each input has the one output that was shown, bills are right, and nothing is left over.
 void World::finalChecks() {
   for (const auto& client : clients) {
-    if (client->call.empty()) continue;
+    if (client->call.empty() || client->kind == CallKind::web || client->clears) continue;
     const auto page = control->calls().outputs(client->call, {});
     if (!page.ok()) return fail("a finished call is gone");
     std::set<InputId> inputs;
@@ -103,7 +141,7 @@ void World::finalChecks() {
     }
   }
   for (const auto& machine : machines) {
-    for (const auto& [id, box] : machine->boxes) {
+    for (const auto& [id, box] : machine->boxes()) {
       const auto instance = control->fleet().find(id);
       if (!instance || instance->state == InstanceState::gone) return fail(id.value + " runs and has no owner");
     }

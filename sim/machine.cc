@@ -1,3 +1,5 @@
+#include "sim/machine.h"
+
 #include <csignal>
 
 #include "sim/world.h"
@@ -6,295 +8,231 @@ namespace gridiron::sim {
 
 using namespace std::chrono_literals;
 
-struct Machine::Port final : WorkerPort {
-  Port(Machine& m, std::shared_ptr<Session> s) : machine(m), session(std::move(s)) {}
-  Machine& machine;
-  std::shared_ptr<Session> session;
-
-  void down(std::function<void()> command) {
-    auto& engine = machine.world_.engine;
-    session->down = std::max(session->down + 1us, engine.now() + machine.world_.delay());
-    engine.at(session->down, [mine = session, command = std::move(command)] {
-      if (!mine->broken) command();
-    });
-  }
-  void start(const StartOrder& order) override {
-    down([&m = machine, order] { m.start(order, order.function.value); });
-  }
-  void stop(const InstanceId& id, Nanos grace) override {
-    down([&m = machine, id, grace] { m.stop(id, grace); });
-  }
-  void signal(const InstanceId& id, int signo) override {
-    down([&m = machine, id, signo] { m.signal(id, signo); });
-  }
-};
-
 Machine::Machine(World& world, int number) : world_(world), number_(number) {}
 
+void Machine::boot() {
+  booting_ = false;
+  // What an earlier process left is swept away before anything else.
+  const auto left = boxes_;
+  for (const auto& [id, box] : left) end(box, {137, SIGKILL, false});
+  boxes_.clear();
+  link::WorkerHello self;
+  self.set_worker_id(id().value);
+  self.set_milli_cpu(8000);
+  self.set_memory_mb(kMemoryMb);
+  const auto jitter = [this] { return 0.5 + 0.005 * world_.engine.random.below(100); };
+  agent_ = std::make_unique<worker::Agent>(std::move(self), *this, world_.engine.clock, jitter);
+  agent_->link().begin();
+}
+
+void Machine::crash(bool wholeMachine, bool comesBack) {
+  world_.note("{}: {} is killed{}", id().value, wholeMachine ? "all of it" : "its worker",
+              comesBack ? "" : " for good");
+  loseSession(!wholeMachine && !cut_);
+  ++life_;
+  agent_.reset();
+  session_.reset();
+  timerAt_ = {};
+  if (wholeMachine) {
+    const auto all = boxes_;
+    for (const auto& [id, box] : all) end(box, {137, SIGKILL, false});
+    boxes_.clear();
+  }
+  booting_ = comesBack;
+  if (!comesBack) return;
+  world_.engine.in(world_.engine.random.between(1s, 30s), [this] { boot(); });
+}
+
+// --- the session ---
+
 void Machine::dial() {
-  if (!up_ || (session_ && !session_->broken)) return;
-  if (!world_.control || cut) {
-    world_.engine.in(world_.engine.random.between(100ms, 3s), [this, life = life_] {
-      if (life == life_) dial();
-    });
+  auto& engine = world_.engine;
+  const bool there = world_.control && !cut_;
+  if (!there) {
+    engine.in(cut_ ? 3s : world_.delay(),
+              [this, life = life_] { tell(life, [](worker::Agent& agent) { agent.link().disconnected(); }); });
     return;
   }
-  session_ = std::make_shared<Session>();
-  const auto mine = session_;
-  std::vector<InstanceId> present;
-  for (const auto& [id, box] : boxes) present.push_back(id);
-  mine->up = world_.engine.now() + world_.delay();
-  world_.engine.at(mine->up, [this, mine, present, epoch = world_.epoch] {
-    if (mine->broken || !world_.control || world_.epoch != epoch) return;
-    world_.note("{}: joins with {} containers", id().value, present.size());
-    Worker worker;
-    worker.id = id();
-    worker.milliCpu = 8000;
-    worker.memoryMb = kMemoryMb;
-    port_ = std::make_shared<Port>(*this, mine);
-    world_.control->fleet().workerJoined(worker, *port_, present);
-    world_.control->look();
+  const auto mine = std::make_shared<Session>();
+  mine->machine = this;
+  mine->life = life_;
+  mine->epoch = world_.epoch;
+  mine->up = mine->down = engine.now() + world_.delay();
+  session_ = mine;
+  // As of now: what happens until it arrives is told after it.
+  engine.in(0ns, [this, mine] {
+    tell(mine->life, [&](worker::Agent& agent) {
+      link::FromWorker first;
+      *first.mutable_hello() = agent.hello();
+      write(std::move(first));
+      agent.link().connected();
+    });
   });
 }
 
-// Control notices at once (the connection was reset) or by silence.
-void Machine::breakSession(bool quickly) {
+void Machine::write(link::FromWorker message) {
   if (!session_ || session_->broken) return;
-  session_->broken = true;
   const auto mine = session_;
-  world_.engine.in(quickly ? world_.delay() : 10s, [this, mine, epoch = world_.epoch] {
-    if (mine != session_ && session_ && !session_->broken) return;  // it has joined anew meanwhile
-    if (!world_.control || world_.epoch != epoch || !port_ || port_->session != mine) return;
-    if (world_.options.bug == Bug::leaseWithoutExpiry) return;
-    world_.note("{}: control sees that it is gone", id().value);
-    world_.control->fleet().workerLost(id());
-    world_.control->look();
+  auto& engine = world_.engine;
+  mine->up = std::max(mine->up + 1us, engine.now() + world_.delay());
+  const auto deliver = [this, mine, message = std::make_shared<link::FromWorker>(std::move(message))] {
+    if (!world_.control || world_.epoch != mine->epoch) return;
+    world_.control->take(mine, *message);
+    if (world_.control) world_.control->look();
+  };
+  engine.at(mine->up, [this, mine, deliver] {
+    if (mine->broken) return;
+    if (cut_ || !mine->held.empty()) return mine->held.push_back(deliver);
+    deliver();
   });
-  world_.engine.in(quickly ? 50ms : 10s, [this, life = life_] {
-    if (life == life_) dial();
+  const bool first = message.has_hello();
+  if (first) return;
+  engine.in(10us, [this, mine] {
+    if (mine != session_ || mine->broken) return;
+    tell(mine->life, [](worker::Agent& agent) { agent.link().written(); });
   });
 }
 
-void Machine::die(bool comesBack) {
-  world_.note("{}: killed{}", id().value, comesBack ? "" : " for good");
-  breakSession(world_.engine.random.percent(50));
-  ++life_;
-  up_ = false;
-  for (auto& [id, box] : boxes) {
-    box->alive = false;
-    box->endedAt = world_.engine.now();
+void Machine::receive(const SessionPtr& session, std::function<void(worker::Agent&)> message) {
+  auto& engine = world_.engine;
+  session->down = std::max(session->down + 1us, engine.now() + world_.delay());
+  const auto deliver = [this, session, message = std::move(message)] {
+    if (session == session_) tell(session->life, message);
+  };
+  engine.at(session->down, [this, session, deliver] {
+    if (session->broken) return;
+    if (cut_ || !session->held.empty()) return session->held.push_back(deliver);
+    deliver();
+  });
+}
+
+void Machine::hangUp() {
+  if (session_) lose(session_, !cut_);
+  world_.engine.in(0ns,
+                   [this, life = life_] { tell(life, [](worker::Agent& agent) { agent.link().disconnected(); }); });
+}
+
+void Machine::loseSession(bool told) {
+  if (session_) lose(session_, told);
+}
+
+// Nothing arrives by it any more.
+void Machine::lose(const SessionPtr& session, bool told) {
+  if (session->broken) return;
+  session->broken = true;
+  session->held.clear();
+  if (!told) return;  // each end sees it by the other's silence
+  world_.engine.in(world_.delay(), [this, session] {
+    if (world_.control && world_.epoch == session->epoch) world_.control->sessionLost(session);
+  });
+  world_.engine.in(world_.delay(), [this, session] {
+    if (session != session_) return;
+    tell(session->life, [](worker::Agent& agent) { agent.link().disconnected(); });
+  });
+}
+
+void Machine::cut(bool from) {
+  world_.note("{}: is {} the network", id().value, from ? "cut from" : "back in");
+  cut_ = from;
+  if (cut_ || !session_) return;
+  const auto held = std::exchange(session_->held, {});
+  for (const auto& deliver : held) {
+    if (!session_->broken) deliver();
   }
-  boxes.clear();
-  if (!comesBack) return;
-  world_.engine.in(world_.engine.random.between(1s, 30s), [this] {
-    up_ = true;
-    dial();
+}
+
+// --- the agent ---
+
+void Machine::tell(int life, const std::function<void(worker::Agent&)>& event) {
+  if (!agent_ || life != life_) return;
+  event(*agent_);
+  lookAgain();
+}
+
+void Machine::lookAgain() {
+  const auto next = agent_->nextDeadline();
+  if (!next) return;
+  const auto when = std::max(*next, world_.engine.now());
+  if (timerAt_ != Time{} && timerAt_ <= when && timerAt_ >= world_.engine.now()) return;
+  timerAt_ = when;
+  world_.engine.at(when, [this, when, life = life_] {
+    if (life != life_ || timerAt_ != when) return;
+    timerAt_ = {};
+    tell(life, [](worker::Agent& agent) { agent.tick(); });
   });
 }
 
-void Machine::up(std::function<void(Control&)> message) {
-  if (!session_ || session_->broken) return;  // what it has and has not is in the next hello
-  const auto mine = session_;
-  mine->up = std::max(mine->up + 1us, world_.engine.now() + world_.delay());
-  world_.engine.at(mine->up, [this, mine, message = std::move(message)] {
-    if (mine->broken || !world_.control) return;
-    message(*world_.control);
-    world_.control->look();
-  });
-}
+// --- sandboxes ---
 
-void Machine::start(const StartOrder& order, const std::string& function) {
-  if (boxes.contains(order.instance)) return;
+void Machine::start(const std::shared_ptr<const link::StartInstance>& order) {
   auto box = std::make_shared<Box>();
-  box->id = order.instance;
-  box->function = FunctionId{function};
-  box->resources = order.resources;
+  box->id = InstanceId{order->task_id()};
+  box->resources.memoryMb = order->memory_mb();
   box->machine = number_;
-  box->orderedAt = world_.engine.now();
+  box->life = life_;
   for (const auto& workload : world_.workloads) {
-    if (workload.function.id == box->function) box->workload = &workload;
+    if (workload.function.id.value == order->function_id()) box->workload = &workload;
   }
-  boxes[box->id] = box;
+  if (!boxes_.emplace(box->id, box).second) return world_.fail(box->id.value + " is started twice");
   world_.boxes.push_back(box);
   world_.engine.in(world_.engine.random.between(5ms, 400ms), [this, box] {
+    if (!box->alive || box->life != life_) return;
+    std::string error;
+    if (box->killed) {
+      error = "stopped before it was started";
+    } else if (world_.engine.random.percent(box->workload->startFails)) {
+      error = "rootfs: ENOSPC";
+    }
+    if (!error.empty()) {
+      box->alive = false;
+      box->endedAt = world_.engine.now();
+      return tell(box->life,
+                  [&](worker::Agent& a) { a.notStarted(box->id.value, makeError(Code::internal, "{}", error)); });
+    }
+    box->started = true;
+    box->startedAt = world_.engine.now();
+    tell(box->life, [&](worker::Agent& a) { a.started(box->id.value, {}); });
+    run(box);
+  });
+}
+
+void Machine::signal(const std::string& task, int signo) {
+  const auto box = boxes_.at(InstanceId{task});
+  if (!box->alive || box->workload->ignoresSignals) return;
+  world_.note("{}: gets signal {}", task, signo);
+  world_.engine.in(10us, [this, box, signo] {
     if (!box->alive) return;
-    if (box->stopping) return end(box, {0, 0, false, "stopped before it was started"});
-    if (world_.engine.random.percent(box->workload->startFails)) return end(box, {0, 0, false, "rootfs: ENOSPC"});
-    running(box);
-  });
-}
-
-void Machine::stop(const InstanceId& id, Nanos grace) {
-  const auto found = boxes.find(id);
-  if (found == boxes.end()) return;
-  const auto box = found->second;
-  box->stopping = true;
-  if (!box->started) return;
-  if (grace <= 0ns) return end(box, {137, SIGKILL, false, {}});
-  signal(id, SIGTERM);
-  world_.engine.in(grace, [this, box] {
-    if (box->alive) end(box, {137, SIGKILL, false, {}});
-  });
-}
-
-void Machine::signal(const InstanceId& id, int signo) {
-  const auto found = boxes.find(id);
-  if (found == boxes.end() || !found->second->started || found->second->workload->ignoresSignals) return;
-  const auto box = found->second;
-  world_.note("{}: gets signal {}", id.value, signo);
-  if (signo == SIGTERM) {
+    if (signo != SIGTERM) return end(box, {128 + signo, signo, false});
     box->leaving = true;  // it finishes what it runs
     leaveIfDone(box);
-  } else {
-    end(box, {128 + signo, signo, false, {}});
-  }
+  });
 }
 
-void Machine::end(const std::shared_ptr<Box>& box, ExitInfo exit) {
+void Machine::kill(const std::string& task) {
+  const auto box = boxes_.at(InstanceId{task});
+  box->killed = true;
+  if (!box->started) return;
+  world_.engine.in(10us, [this, box] { end(box, {137, SIGKILL, false}); });
+}
+
+// The process has ended. What it printed last is sent before its worker says so.
+void Machine::end(const BoxPtr& box, sandbox::Exit exit) {
   if (!box->alive) return;
-  world_.note("{}: ends, code {} signal {} {}", box->id.value, exit.code, exit.signal, exit.error);
+  world_.note("{}: ends, code {} signal {}", box->id.value, exit.code, exit.signal);
   box->alive = false;
   box->endedAt = world_.engine.now();
-  boxes.erase(box->id);
-  up([id = box->id, exit](Control& control) { control.fleet().exited(id, exit); });
+  world_.engine.in(world_.engine.random.between(100us, 5ms),
+                   [this, box, exit] { tell(box->life, [&](worker::Agent& a) { a.exited(box->id.value, exit); }); });
 }
 
-void Machine::running(const std::shared_ptr<Box>& box) {
-  box->started = true;
-  box->startedAt = world_.engine.now();
-  up([id = box->id](Control& control) { control.fleet().sandboxRunning(id, {}); });
-  auto& random = world_.engine.random;
-  world_.engine.in(random.between(50ms, 900ms), [this, box] {
-    if (!box->alive) return;
-    if (world_.engine.random.percent(box->workload->importFails)) {
-      Outcome outcome;
-      outcome.status = OutcomeStatus::initFailure;
-      outcome.exception = "ImportError";
-      world_.rpc(
-          number_, 5s, false,
-          [id = box->id, outcome](Control& control, const Control::Respond& respond) {
-            control.fleet().startupFailed(id, outcome);
-            respond([] {});
-          },
-          [] {});
-      return world_.engine.in(100ms, [this, box] { end(box, {1, 0, false, {}}); });
-    }
-    ask(box);
-    beat(box);
+void Machine::remove(const std::string& task) {
+  const auto box = boxes_.at(InstanceId{task});
+  if (box->alive) return world_.fail(task + " is removed while it runs");
+  world_.engine.in(world_.engine.random.between(1ms, 20ms), [this, box] {
+    if (box->life != life_) return;
+    boxes_.erase(box->id);
+    tell(box->life, [&](worker::Agent& a) { a.removed(box->id.value); });
   });
-}
-
-void Machine::beat(const std::shared_ptr<Box>& box) {
-  if (!box->alive) return;
-  const auto again = [this, box](Nanos wait) { world_.engine.in(wait, [this, box] { beat(box); }); };
-  world_.rpc(
-      number_, 15s, false,
-      [this, box, again](Control& control, const Control::Respond& respond) {
-        control.heartbeat(box->id, [this, box, again, respond](std::vector<InputId> cancelled) {
-          respond([this, box, again, cancelled = std::move(cancelled)] {
-            for (const auto& id : cancelled) {
-              if (box->alive && box->runs.contains(id)) finish(box, id, OutcomeStatus::terminated);
-            }
-            again(1ms);
-          });
-        });
-      },
-      [again] { again(1s); });
-}
-
-void Machine::ask(const std::shared_ptr<Box>& box) {
-  const auto& function = box->workload->function;
-  const int slots = function.batching.maxSize > 1 ? 1 : slotsOf(function);
-  if (!box->alive || box->asking || box->leaving || std::ssize(box->runs) + box->unsaid >= slots) return;
-  box->asking = true;
-  world_.rpc(
-      number_, 14s, false,
-      [this, box](Control& control, const Control::Respond& respond) {
-        control.getInputs(box->id, box->function, [this, box, respond](std::vector<Lease> leases, bool kill) {
-          respond([this, box, leases = std::move(leases), kill] {
-            if (!box->alive) return;
-            box->asking = false;
-            for (const auto& lease : leases) begin(box, lease);
-            if (kill || box->workload->function.singleUse) box->leaving = box->leaving || kill || !leases.empty();
-            leaveIfDone(box);
-            ask(box);
-          });
-        });
-      },
-      [this, box] {
-        if (!box->alive) return;
-        box->asking = false;
-        world_.engine.in(world_.engine.random.between(100ms, 1s), [this, box] { ask(box); });
-      });
-}
-
-void Machine::begin(const std::shared_ptr<Box>& box, const Lease& lease) {
-  const auto& id = lease.input.id;
-  if (const auto known = box->runs.find(id); known != box->runs.end()) {
-    if (known->second.attempt == lease.input.attempt) return;  // the same answer again
-  }
-  world_.note("{}: runs {} attempt {}", box->id.value, id.value, lease.input.attempt);
-  box->runs[id] = lease.input;
-  auto& random = world_.engine.random;
-  const auto& w = *box->workload;
-  const auto took = random.between(w.shortest, w.longest);
-  const bool troubled = world_.troubled;
-  const bool crashes = troubled && random.percent(w.crashes), memory = troubled && random.percent(w.outOfMemory);
-  if (troubled && random.percent(w.hangs)) return;
-  const bool raises = random.percent(w.raises) || world_.poisoned.contains(id);
-  world_.engine.in(took, [this, box, id, attempt = lease.input.attempt, crashes, memory, raises] {
-    const auto run = box->runs.find(id);
-    if (!box->alive || run == box->runs.end() || run->second.attempt != attempt) return;
-    if (crashes) return end(box, {1, 0, false, {}});
-    if (memory) return end(box, {137, SIGKILL, true, {}});
-    finish(box, id, raises ? OutcomeStatus::failure : OutcomeStatus::success);
-  });
-}
-
-void Machine::finish(const std::shared_ptr<Box>& box, const InputId& id, OutcomeStatus status) {
-  const Input input = box->runs.at(id);
-  box->runs.erase(id);
-  ++box->unsaid;
-  put(box, input, status);
-}
-
-// Again until it is answered. The value says whose it is.
-void Machine::put(const std::shared_ptr<Box>& box, const Input& input, OutcomeStatus status) {
-  if (!box->alive) return;
-  Outcome outcome;
-  outcome.status = status;
-  outcome.value.data = fmt::format("{}/{}", box->id.value, input.attempt);
-  world_.rpc(
-      number_, 5s, false,
-      [this, box, input, outcome](Control& control, const Control::Respond& respond) {
-        auto who = box->id;
-        std::optional<int> attempt = input.attempt;
-        if (world_.options.bug == Bug::settleWithoutFence) {
-          attempt = std::nullopt;
-          if (const auto held = control.calls().input(input.id); held && !held->instance.empty()) who = held->instance;
-        }
-        const auto settled = control.calls().settle(who, input.id, outcome, attempt);
-        if (settled.ok()) {
-          respond([this, box] {
-            --box->unsaid;
-            leaveIfDone(box);
-            ask(box);
-          });
-        } else {
-          respond([this, box, input, status = outcome.status] {
-            world_.engine.in(300ms, [this, box, input, status] { put(box, input, status); });
-          });
-        }
-      },
-      [this, box, input, status] {
-        world_.engine.in(world_.engine.random.between(100ms, 1s),
-                         [this, box, input, status] { put(box, input, status); });
-      });
-}
-
-void Machine::leaveIfDone(const std::shared_ptr<Box>& box) {
-  if (!box->alive || !box->leaving || box->unsaid > 0 || !box->runs.empty()) return;
-  world_.engine.in(world_.engine.random.between(1ms, 60ms), [this, box] { end(box, {}); });
 }
 
 }  // namespace gridiron::sim

@@ -79,7 +79,8 @@ int main(int argc, char** argv) {
   if (!parse(argc, argv, wish)) {
     fmt::print(stderr,
                "run-sim N [--seed S] [--steps K] [--threads T] [--seconds S] [--bug NAME]\n"
-               "bugs: settle-without-fence ack-before-commit lease-without-expiry retry-without-limit\n");
+               "bugs: settle-without-fence ack-before-commit lease-without-expiry retry-without-limit\n"
+               "      ask-without-ticket web-retried-after-bytes stream-chunk-doubled\n");
     return 2;
   }
   std::signal(SIGABRT, onAbort);

@@ -7,11 +7,20 @@
 namespace gridiron::sim {
 
 // Known bugs that can be put back, to see that the checkers find them.
-enum class Bug { none, settleWithoutFence, ackBeforeCommit, leaseWithoutExpiry, retryWithoutLimit };
+enum class Bug {
+  none,
+  settleWithoutFence,
+  ackBeforeCommit,
+  leaseWithoutExpiry,
+  retryWithoutLimit,
+  askWithoutTicket,
+  webRetriedAfterBytes,
+  streamChunkDoubled,
+};
 std::optional<Bug> bugNamed(const std::string& name);
 
 struct Options {
-  int steps = 60;  // while faults happen; then as many as it takes for everything to end
+  int steps = 150;  // while faults happen; then as many as it takes for everything to end
   Bug bug = Bug::none;
 };
 

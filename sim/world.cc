@@ -4,58 +4,6 @@ namespace gridiron::sim {
 
 using namespace std::chrono_literals;
 
-namespace {
-
-Workload workload(const std::string& name, int memoryMb) {
-  Workload w;
-  w.name = name;
-  w.function.id = FunctionId{"fu-" + name};
-  w.function.app = AppId{"ap-1"};
-  w.function.tag = name;
-  w.function.definitionId = DefinitionId{"de-0"};
-  w.function.resources.memoryMb = memoryMb;
-  w.function.timeout = 2h;  // no time-out may hide a lost input
-  w.function.startupTimeout = 30s;
-  w.function.scaling.scaledownWindow = 5s;
-  return w;
-}
-
-// All there are; a schedule takes some of them.
-std::vector<Workload> allWorkloads() {
-  std::vector<Workload> all;
-  all.push_back(workload("plain", 200));
-  all.push_back(workload("retried", 200));
-  all.back().function.retries = RetryPolicy{2, 2.0, 500ms, 5s};
-  all.back().raises = 30;
-  all.back().poison = 15;
-  all.push_back(workload("concurrent", 400));
-  all.back().function.maxConcurrentInputs = 3;
-  all.back().function.timeout = 40s;  // who asks while it runs others cannot say that an answer was lost
-  all.back().function.retries = RetryPolicy{1, 1.0, 200ms, 5s};
-  all.back().raises = 20;
-  all.push_back(workload("batched", 300));
-  all.back().function.batching = Batching{3, 700ms};
-  all.push_back(workload("crashing", 300));
-  all.back().crashes = 15;
-  all.back().outOfMemory = 5;
-  all.back().startFails = 5;
-  all.back().function.retries = RetryPolicy{3, 1.0, 1s, 5s};
-  all.push_back(workload("deaf", 500));
-  all.back().ignoresSignals = true;
-  all.back().hangs = 25;
-  all.back().function.timeout = 6s;
-  all.push_back(workload("broken", 100));
-  all.back().importFails = 60;
-  all.push_back(workload("kept", 100));
-  all.back().function.scaling.minContainers = 1;
-  all.push_back(workload("once", 250));
-  all.back().function.singleUse = true;
-  all.back().function.scaling.maxContainers = 2;
-  return all;
-}
-
-}  // namespace
-
 World::World(std::uint64_t seed, const Options& options, bool tracing)
     : seed(seed), options(options), engine(seed, tracing) {
   seedIds(seed);
@@ -76,7 +24,7 @@ World::World(std::uint64_t seed, const Options& options, bool tracing)
   const int count = 1 + engine.random.below(3);
   for (int i = 0; i < count; ++i) {
     machines.push_back(std::make_unique<Machine>(*this, i));
-    machines.back()->dial();
+    machines.back()->boot();
   }
 }
 
@@ -107,25 +55,55 @@ void World::killControl() {
   control.reset();
   ++epoch;
   disk.crash();
-  for (auto& machine : machines) machine->breakSession(true);
+  for (auto& machine : machines) machine->loseSession(!machine->isCut());
   engine.in(engine.random.between(100ms, 5s), [this] {
     if (!control) startControl();
   });
 }
 
+const Workload& World::anyWorkload() {
+  return workloads[static_cast<std::size_t>(engine.random.below(static_cast<int>(workloads.size())))];
+}
+
 void World::redeploy() {
-  const auto& w = workloads[static_cast<std::size_t>(engine.random.below(static_cast<int>(workloads.size())))];
-  Function f = *table.find(w.function.id);
-  f.definitionId = DefinitionId{"de-" + std::to_string(++definitions[f.id])};
+  const auto& w = anyWorkload();
+  Function f = w.function;
+  f.definitionId = DefinitionId{"de-" + std::to_string(++definitions[w.function.id])};
+  if (options.bug == Bug::retryWithoutLimit && f.retries.count > 0) f.retries.count = 1'000'000;
   table.put(f);
+  withdrawn.erase(f.id);
   note("{} is deployed anew", f.id.value);
   if (!control) return;
   control->fleet().deploy(f.id);
   control->look();
 }
 
-void World::rpc(int machine, Nanos patience, bool awaitsDisk, std::function<void(Control&, Control::Respond)> serve,
-                std::function<void()> failed) {
+// Its app is stopped, or deployed without it.
+void World::withdraw() {
+  if (!control) return;
+  const auto& f = anyWorkload().function;
+  const bool stopped = engine.random.percent(50);
+  note("{} is {}", f.id.value, stopped ? "stopped with its app" : "withdrawn");
+  table.erase(f.id);
+  withdrawn.insert(f.id);
+  if (stopped) {
+    control->fleet().stopApp(f.app, "its app was stopped");
+  } else {
+    control->fleet().withdraw(f.id, "no longer deployed");
+  }
+  control->look();
+}
+
+void World::rpc(Machine& machine, const BoxPtr& box, Nanos patience, Serve serve, std::function<void()> failed) {
+  send([&machine, box] { return machine.reaches(*box); }, patience, false, std::move(serve), std::move(failed));
+}
+
+void World::rpc(Nanos patience, Serve serve, std::function<void()> failed) {
+  send([] { return true; }, patience, true, std::move(serve), std::move(failed));
+}
+
+void World::send(std::function<bool()> reaches, Nanos patience, bool awaitsDisk, Serve serve,
+                 std::function<void()> failed) {
   const auto over = std::make_shared<bool>(false);
   const auto giveUp = [over, failed = std::move(failed)] {
     if (*over) return;
@@ -133,26 +111,26 @@ void World::rpc(int machine, Nanos patience, bool awaitsDisk, std::function<void
     failed();
   };
   engine.in(patience, giveUp);
-  const auto cut = [this, machine] { return machine >= 0 && machines[static_cast<std::size_t>(machine)]->cut; };
-  const auto deliver = [this, over, giveUp, awaitsDisk, serve = std::move(serve), cut] {
-    if (cut()) return;  // who asked gives up in the end
+  const auto deliver = [this, over, giveUp, awaitsDisk, serve = std::move(serve), reaches] {
+    if (!reaches()) return;  // who asked gives up in the end
     if (!control) return engine.in(1ms, giveUp);
-    const auto respond = [this, over, awaitsDisk, cut, at = epoch](Control::Answer answer) {
-      const auto send = [this, over, cut, answer = std::move(answer)] {
-        if (cut() || lossy(4)) return;
+    const auto respond = [this, over, awaitsDisk, reaches, at = epoch](Control::Answer answer) {
+      const auto deliverAnswer = [this, over, reaches, answer = std::move(answer)] {
+        if (!reaches() || lossy(4)) return;
         engine.in(delay(), [over, answer] {
           if (*over) return;
           *over = true;
           answer();
         });
       };
-      if (!awaitsDisk || options.bug == Bug::ackBeforeCommit || disk.durable() >= disk.written()) return send();
+      if (!awaitsDisk || options.bug == Bug::ackBeforeCommit || disk.durable() >= disk.written())
+        return deliverAnswer();
       const auto mark = disk.written();
       const auto synced = std::max<Nanos>(engine.random.between(1ms, lossy(10) ? 900ms : 20ms), 1ms);
-      engine.in(synced, [this, mark, send, at] {
+      engine.in(synced, [this, mark, deliverAnswer, at] {
         if (epoch != at) return;
         disk.sync(mark);
-        send();
+        deliverAnswer();
       });
     };
     serve(*control, respond);
@@ -185,22 +163,23 @@ void World::happen(int steps) {
 void World::fault() {
   auto& random = engine.random;
   auto& machine = *machines[static_cast<std::size_t>(random.below(static_cast<int>(machines.size())))];
-  switch (random.below(9)) {
+  switch (random.below(11)) {
     case 0:
     case 1:
       if (control) killControl();
       return;
     case 2:
-      if (machine.up()) machine.die(machines.size() == 1 || random.percent(60));
-      return;
+      if (!machine.up()) return;
+      // A worker's process is started again by whoever watches over it.
+      if (random.percent(50)) return machine.crash(false, true);
+      return machine.crash(true, machines.size() == 1 || random.percent(60));
     case 3:
-      note("{}: is {} the network", machine.id().value, machine.cut ? "back in" : "cut from");
-      machine.cut = !machine.cut;
-      if (machine.cut) machine.breakSession(random.percent(30));
-      return;
-    case 4:
-      note("{}: its session breaks", machine.id().value);
-      return machine.breakSession(random.percent(50));
+      return machine.cut(!machine.isCut());
+    case 4: {
+      const bool told = random.percent(60);
+      note("{}: its session breaks{}", machine.id().value, told ? "" : ", and nobody is told");
+      return machine.loseSession(told);
+    }
     case 5:
       disk.setMood(random.percent(50) ? Disk::Mood::full : Disk::Mood::failing);
       return note("the disk {}", disk.mood() == Disk::Mood::full ? "is full" : "fails");
@@ -208,6 +187,9 @@ void World::fault() {
       return disk.setMood(Disk::Mood::well);
     case 7:
       return redeploy();
+    case 8:
+      if (random.percent(50)) withdraw();
+      return;
     default:
       note("time passes");
       engine.in(random.between(1s, 25s), [] {});
@@ -221,14 +203,16 @@ bool World::quiet() {
     if (!client->done) return false;
   }
   std::size_t kept = 0;
-  for (const auto& w : workloads) kept += static_cast<std::size_t>(w.function.scaling.minContainers);
+  for (const auto& w : workloads) {
+    if (!withdrawn.contains(w.function.id)) kept += static_cast<std::size_t>(w.function.scaling.minContainers);
+  }
   std::set<InstanceId> known, present;
   for (const auto& instance : control->fleet().instances()) {
     if (instance.state != InstanceState::ready) return false;
     known.insert(instance.id);
   }
   for (const auto& machine : machines) {
-    for (const auto& [id, box] : machine->boxes) present.insert(id);
+    for (const auto& [id, box] : machine->boxes()) present.insert(id);
   }
   if (known.size() != kept || known != present) return false;
   return !control->meter().isPending();
@@ -244,7 +228,7 @@ void World::noteLeft() {
     note("left: {} has {} queued and {} running", demand.function.value, demand.queued, demand.running);
   }
   for (const auto& machine : machines) {
-    for (const auto& [id, box] : machine->boxes) {
+    for (const auto& [id, box] : machine->boxes()) {
       note("left: {} runs on {}, {} inputs, {}{}{}", id.value, machine->id().value, box->runs.size(),
            box->asking ? "asks" : "does not ask", box->leaving ? ", leaves" : "", box->started ? "" : ", starts");
     }
@@ -258,13 +242,13 @@ void World::recover() {
   disk.setMood(Disk::Mood::well);
   bool any = false;
   for (auto& machine : machines) {
-    machine->cut = false;
-    any = any || machine->up();
+    if (machine->isCut()) machine->cut(false);
+    any = any || machine->comesBack();
   }
-  for (auto& w : workloads) w.startFails = w.crashes = w.outOfMemory = w.hangs = 0;
+  for (auto& w : workloads) w.startFails = w.crashes = w.breaks = w.outOfMemory = w.hangs = 0;
   if (!any) {
     machines.push_back(std::make_unique<Machine>(*this, static_cast<int>(machines.size())));
-    machines.back()->dial();
+    machines.back()->boot();
   }
   const auto until = engine.now() + 30min;
   while (!failure && engine.now() < until && !quiet()) step();
@@ -301,6 +285,9 @@ std::optional<Bug> bugNamed(const std::string& name) {
   if (name == "ack-before-commit") return Bug::ackBeforeCommit;
   if (name == "lease-without-expiry") return Bug::leaseWithoutExpiry;
   if (name == "retry-without-limit") return Bug::retryWithoutLimit;
+  if (name == "ask-without-ticket") return Bug::askWithoutTicket;
+  if (name == "web-retried-after-bytes") return Bug::webRetriedAfterBytes;
+  if (name == "stream-chunk-doubled") return Bug::streamChunkDoubled;
   return std::nullopt;
 }
 

@@ -12,6 +12,7 @@
 #include "meter/meter.h"
 #include "sim/disk.h"
 #include "sim/engine.h"
+#include "sim/machine.h"
 #include "sim/sim.h"
 
 namespace gridiron::sim {
@@ -22,22 +23,29 @@ class World;
 struct Workload {
   std::string name;
   Function function;
+  CallKind kind = CallKind::unary;                             // web: it answers HTTP requests
   Nanos shortest{}, longest = std::chrono::milliseconds(800);  // of a run
+  int yields = 0;                                              // a run gives so many pieces at most, one at least
   int raises = 0;                                              // an input's run ends in an exception
   int poison = 0;                                              // an input does so in every run
   int crashes = 0;                                             // the container ends in the middle of a run
-  int outOfMemory = 0;                                         // the same, killed for memory
+  int breaks = 0;                                              // it ends between two pieces
+  int outOfMemory = 0;                                         // it is killed for memory
   int hangs = 0;                                               // a run never ends by itself
   int startFails = 0;                                          // the sandbox cannot be started
   int importFails = 0;
   bool ignoresSignals = false;  // all but SIGKILL
 };
+std::vector<Workload> allWorkloads();
+
+struct Client;
 
 // One of the control processes that live one after the other on one disk: the production objects, and what edge does
 // around them: replies that wait for the disk, polls that wait for news, the driver's turns.
 class Control : public CallsObserver {
  public:
   explicit Control(World& world);
+  ~Control() override;  // killed
 
   Calls& calls() { return *calls_; }
   Fleet& fleet() { return *fleet_; }
@@ -46,9 +54,18 @@ class Control : public CallsObserver {
 
   using Answer = std::function<void()>;         // runs at who asked
   using Respond = std::function<void(Answer)>;  // gives the answer on its way
-  void getInputs(const InstanceId& instance, const FunctionId& function, std::function<void(std::vector<Lease>, bool)>);
+  void getInputs(const InstanceId& instance, const FunctionId& function, const std::string& ticket,
+                 std::function<void(std::vector<Lease>, bool)>);
   void heartbeat(const InstanceId& instance, std::function<void(std::vector<InputId>)> respond);
   void getOutputs(const CallId& call, OutputQuery query, std::function<void(Result<OutputPage>)> respond);
+  void getData(const CallId& call, Direction direction, std::int64_t after, bool isComplete,
+               std::function<void(Result<std::vector<DataChunk>>)> respond);
+  // An HTTP request: its body comes in pieces, the answer goes out as it comes.
+  void visit(const std::shared_ptr<Client>& client);
+  void leaveVisit(const Client& client);  // its peer is gone
+  // From a worker.
+  void take(const SessionPtr& session, const link::FromWorker& message);
+  void sessionLost(const SessionPtr& session);
   // After every step in which control did something: polls look again, a turn is taken.
   void look();
   // Replies to clients of before, by idempotency key.
@@ -59,11 +76,13 @@ class Control : public CallsObserver {
   void inputEnded(const Input& input, const Outcome& outcome, bool final) override;
   void cancelWanted(const InstanceId&) override { changed_ = true; }
   void outputsReady(const CallId&) override { changed_ = true; }
+  void dataReady(const CallId&, Direction) override { changed_ = true; }
 
  private:
   struct InputPoll {
     InstanceId instance;
     FunctionId function;
+    std::string ticket;
     Time until;
     std::function<void(std::vector<Lease>, bool)> respond;
   };
@@ -78,9 +97,33 @@ class Control : public CallsObserver {
     Time until;
     std::function<void(Result<OutputPage>)> respond;
   };
+  struct DataPoll {
+    CallId call;
+    Direction direction;
+    std::int64_t after;
+    bool isComplete;  // it has all that there is
+    Time until;
+    std::function<void(Result<std::vector<DataChunk>>)> respond;
+  };
+  struct Visit {
+    std::shared_ptr<Client> client;
+    CallId call;
+    std::int64_t after = 0;
+  };
+  struct Port;
+  struct Link {
+    SessionPtr session;
+    Time heard{};
+  };
   struct Orders final : StartOrders {
     Result<StartOrder> compose(const Instance&, const Function&) override { return StartOrder{}; }
   };
+  bool openVisit(Visit& visit);
+  void pushBody(const CallId& call, int next, int pieces);
+  bool goOn(Visit& visit);  // false: it is over
+  void lookAtVisits();
+  void watch(const SessionPtr& session);
+  void tell(const SessionPtr& session, link::ToWorker command);
   void wake();
   void turn();
   void keepHouse();
@@ -95,70 +138,12 @@ class Control : public CallsObserver {
   std::list<InputPoll> inputPolls_;
   std::list<BeatPoll> beatPolls_;
   std::list<OutputPoll> outputPolls_;
+  std::list<DataPoll> dataPolls_;
+  std::list<Visit> visits_;
+  std::map<WorkerId, Link> links_;
+  std::list<std::unique_ptr<Port>> ports_;
   bool posted_ = false, changed_ = false;
   Time timerAt_{};
-};
-
-// A container as it runs: the client's loop, from its start to its end.
-struct Box {
-  InstanceId id;
-  FunctionId function;
-  const Workload* workload = nullptr;
-  Resources resources;
-  int machine = 0;
-  bool alive = true;      // on its machine
-  bool started = false;   // the sandbox runs
-  bool leaving = false;   // asks for nothing more
-  bool stopping = false;  // told to, before it was started
-  bool asking = false;
-  int unsaid = 0;  // outputs on their way
-  std::map<InputId, Input> runs;
-  Time startedAt{}, endedAt{}, orderedAt{}, orphanSince{};
-};
-
-// The session between a machine and control: both directions in order, all or, from some moment on, nothing.
-struct Session {
-  bool broken = false;   // nothing arrives any more
-  bool noticed = false;  // by control
-  Time up{}, down{};     // when the last message arrives
-};
-
-// A machine with its worker and containers.
-class Machine final {
- public:
-  Machine(World& world, int number);
-  WorkerId id() const { return WorkerId{"wk-" + std::to_string(number_)}; }
-  void dial();  // until there is a session
-  void breakSession(bool quickly);
-  void die(bool comesBack);  // and its containers with it
-  bool up() const { return up_; }
-  bool cut = false;                                  // from the network
-  std::map<InstanceId, std::shared_ptr<Box>> boxes;  // present ones
-  Session* session() { return session_.get(); }
-
-  void start(const StartOrder& order, const std::string& function);
-  void stop(const InstanceId& id, Nanos grace);
-  void signal(const InstanceId& id, int signo);
-  static constexpr std::int64_t kMemoryMb = 1000;
-
- private:
-  struct Port;
-  void up(std::function<void(Control&)> message);  // to control by the session
-  void end(const std::shared_ptr<Box>& box, ExitInfo exit);
-  void running(const std::shared_ptr<Box>& box);
-  void ask(const std::shared_ptr<Box>& box);
-  void beat(const std::shared_ptr<Box>& box);
-  void begin(const std::shared_ptr<Box>& box, const Lease& lease);
-  void finish(const std::shared_ptr<Box>& box, const InputId& id, OutcomeStatus status);
-  void put(const std::shared_ptr<Box>& box, const Input& input, OutcomeStatus status);
-  void leaveIfDone(const std::shared_ptr<Box>& box);
-
-  World& world_;
-  const int number_;
-  bool up_ = true;
-  int life_ = 0;
-  std::shared_ptr<Session> session_;
-  std::shared_ptr<Port> port_;
 };
 
 // Who calls: opens a call, puts its inputs, polls for outputs, may cancel; asks again whatever is not answered.
@@ -166,6 +151,8 @@ struct Client {
   int number = 0;
   FunctionId function;
   CallKind kind = CallKind::unary;
+  bool generates = false;  // the function is a generator: its items come by the stream
+  bool clears = false;     // clear_on_success
   int inputs = 1, perPut = 1;
   CallId call;  // once acknowledged
   std::map<int, InputId> acknowledged;
@@ -173,6 +160,9 @@ struct Client {
   std::string after = "0-0";
   int put = 0;  // inputs acknowledged
   bool cancels = false, cancelAsked = false, done = false;
+  std::int64_t items = 0;  // pieces seen: of a generator, of an HTTP answer
+  int wanted = -1;         // so many items there are; -1: not known yet
+  std::string answeredBy;  // of an HTTP answer that has begun: container and attempt
   Time begunAt{};
 };
 
@@ -191,19 +181,24 @@ class World {
   void killControl();
   void startControl();
   void redeploy();
+  void withdraw();
+  const Workload& anyWorkload();
   void finalChecks();
   void checkStep();
   void checkOwners();
   void checkAttempt(const Input& input);
+  void begins(const Box& box, const Lease& lease);  // a run
+  static int piecesOf(const CallId& call, const Workload& workload);
   void checkBills();
   void checkOutput(Client& client, const Output& output);
   bool quiet();
   void noteLeft();
 
-  // An RPC from machine (-1: from a client) to control. `serve` runs there and may answer later; exactly one of the
-  // answer and `failed` comes about at who asked, if nothing else is there to stop it.
-  void rpc(int machine, Nanos patience, bool awaitsDisk, std::function<void(Control&, Control::Respond)> serve,
-           std::function<void()> failed);
+  // An RPC to control from a client, or from a container by its worker. `serve` runs there and may answer later;
+  // exactly one of the answer and `failed` comes about at who asked, if nothing else is there to stop it.
+  using Serve = std::function<void(Control&, Control::Respond)>;
+  void rpc(Machine& machine, const BoxPtr& box, Nanos patience, Serve serve, std::function<void()> failed);
+  void rpc(Nanos patience, Serve serve, std::function<void()> failed);  // of a client
   Nanos delay();
   bool lossy(int chance) { return troubled && engine.random.percent(chance); }
   template <class... Args>
@@ -218,7 +213,14 @@ class World {
   void finishInputs(const std::shared_ptr<Client>& client);
   void poll(const std::shared_ptr<Client>& client);
   void cancel(const std::shared_ptr<Client>& client);
+  void stream(const std::shared_ptr<Client>& client);
+  void takeItems(Client& client, const std::vector<DataChunk>& chunks);
+  bool isOver(const Client& client) const;
 
+ private:
+  void send(std::function<bool()> reaches, Nanos patience, bool awaitsDisk, Serve serve, std::function<void()> failed);
+
+ public:
   const std::uint64_t seed;
   const Options options;
   Engine engine;
@@ -226,11 +228,12 @@ class World {
   FunctionTable table;
   std::vector<Workload> workloads;  // of this schedule
   std::map<FunctionId, int> definitions;
+  std::set<FunctionId> withdrawn;    // of the workloads: not in force
   std::unique_ptr<Control> control;  // null: it was killed
   int epoch = 0;
   bool troubled = true;  // faults may happen
   std::vector<std::unique_ptr<Machine>> machines;
-  std::vector<std::shared_ptr<Box>> boxes;  // all that ever were
+  std::vector<BoxPtr> boxes;  // all that ever were
   std::vector<std::shared_ptr<Client>> clients;
   std::set<InputId> poisoned;
   std::optional<Failure> failure;
