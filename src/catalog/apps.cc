@@ -54,6 +54,11 @@ Result<App> Apps::get(const AppId& id) const {
   return found->second;
 }
 
+const App* Apps::find(const AppId& id) const {
+  const auto found = apps_.find(id);
+  return found == apps_.end() ? nullptr : &found->second;
+}
+
 Result<App*> Apps::liveApp(const AppId& id) {
   App* app = mutableApp(id);
   if (!app) return makeError(Code::notFound, "App '{}' not found", id.str());

@@ -96,7 +96,8 @@ class Apps final : public Functions {
     std::map<std::string, std::string> tags;
   };
   Result<App> create(NewApp app);
-  Result<App> get(const AppId& id) const;                                                   // notFound
+  Result<App> get(const AppId& id) const;  // notFound
+  const App* find(const AppId& id) const;  // null: unknown; valid until the next change
   std::optional<App> named(const std::string& environment, const std::string& name) const;  // that is live
   Error notFound(const std::string& environment, const std::string& name) const;            // names the nearest
   std::optional<App> lastStopped(const std::string& environment, const std::string& name) const;

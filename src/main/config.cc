@@ -150,6 +150,17 @@ Result<void> mirrors(Settings& s, const std::string& text) {
   return {};
 }
 
+Result<void> webhooks(Settings& s, const std::string& text) {
+  s.webhooks.clear();
+  std::stringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) {
+    if (part.find_first_not_of(" \t") == std::string::npos) continue;
+    ASSIGN_OR_RETURN(edge::ConfiguredWebhook one, edge::parseWebhook(part));
+    s.webhooks.push_back(std::move(one));
+  }
+  return {};
+}
+
 Result<void> inheritHostSettings(Settings& s, const std::string& text) {
   bool yes = text == "true" || text == "1" || text == "yes" || text == "on";
   bool no = text == "false" || text == "0" || text == "no" || text == "off";
@@ -221,6 +232,9 @@ const std::vector<Key>& keys() {
       {{"inherit_host_settings", "image builds use the host's apt, pip, proxy and CA settings"},
        [](S) -> std::string { return "true"; },
        inheritHostSettings},
+      {{"webhooks", "functions whose senders must sign: \"app/function scheme secret\" each (docs/web.md)"},
+       [](S) -> std::string { return ""; },
+       webhooks},
       {{"stop_grace", "time for running containers to end when the grid ends (at most 8s)"},
        [](S) -> std::string { return "3s"; },
        duration<&Settings::stopGrace>},

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "edge/http/webhooks.h"
 
 namespace gridiron {
 
@@ -18,11 +19,12 @@ struct Settings {
   std::string publicUrl;  // how clients reach the door; "" = made from listen and TLS
   std::string domain;     // functions answer at <workspace>--<app>-<function>.<domain>
   std::string workspace;
-  std::string tlsCertificate, tlsKey;  // PEM files; both or neither
-  std::string logLevel;                // trace, debug, info, warn, error
-  std::vector<std::string> mirrors;    // image registries tried before an image's own
-  bool inheritHostSettings = true;     // image builds use the host's apt, pip, proxy and CA settings
-  Nanos stopGrace{};                   // what running containers get between SIGTERM and SIGKILL when the grid ends
+  std::string tlsCertificate, tlsKey;             // PEM files; both or neither
+  std::string logLevel;                           // trace, debug, info, warn, error
+  std::vector<std::string> mirrors;               // image registries tried before an image's own
+  bool inheritHostSettings = true;                // image builds use the host's apt, pip, proxy and CA settings
+  std::vector<edge::ConfiguredWebhook> webhooks;  // functions whose senders must sign
+  Nanos stopGrace{};  // what running containers get between SIGTERM and SIGKILL when the grid ends
   // What may wait at most; who asks for more is told to come back later.
   std::int64_t queueInputs = 0;           // inputs of one function
   std::int64_t queueWorkspaceInputs = 0;  // of all functions of a workspace

@@ -64,6 +64,7 @@ struct Grid::Impl {
   net::HttpHandler router();
   edge::WorkerLinks::Hooks linkHooks();
   edge::IngressParts ingressParts();
+  edge::WebhookParts webhookParts();
   static Task<void> finish(Impl& self);
 
   Settings settings;
@@ -90,6 +91,7 @@ struct Grid::Impl {
   std::unique_ptr<edge::ImageBuilds> builds;
   std::unique_ptr<edge::BlobDoor> blobDoor;
   std::unique_ptr<edge::RpcServer> rpc;
+  std::unique_ptr<edge::WebhookGuard> webhooks;
   std::unique_ptr<edge::Ingress> ingress;
   std::unique_ptr<edge::AdminApi> admin;
   std::unique_ptr<edge::Dash> dash;
@@ -162,7 +164,22 @@ edge::IngressParts Grid::Impl::ingressParts() {
           .domain = config.domain,
           .find = [this](const auto& address) { return edge::webTargetAt(*catalog, address); },
           .proxyToken = nullptr,
-          .blob = readBlob};
+          .blob = readBlob,
+          .webhooks = webhooks.get()};
+}
+
+edge::WebhookParts Grid::Impl::webhookParts() {
+  return {.io = io,
+          .clock = clock,
+          .rule =
+              [this](const Function& function, const std::string& method) {
+                return edge::webhookRuleFor(*catalog, settings.webhooks, function, method);
+              },
+          .secret = [this](const std::string& environment, const std::string& name) -> Result<Variables> {
+            ASSIGN_OR_RETURN(const Secret secret, catalog->secrets().find(environment, name, {}));
+            return catalog->secrets().reveal(secret.id);
+          },
+          .tell = [this](const Function& function, const std::string& line) { logs->note(function, line); }};
 }
 
 void Grid::Impl::openEdge() {
@@ -205,6 +222,7 @@ void Grid::Impl::openEdge() {
                               return app.ok() ? std::optional(*app) : std::nullopt;
                             }});
   blobDoor->registerRpcs(*rpc);
+  webhooks = std::make_unique<edge::WebhookGuard>(webhookParts());
   ingress = std::make_unique<edge::Ingress>(ingressParts());
   builds->resume();
 }

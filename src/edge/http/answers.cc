@@ -84,6 +84,14 @@ Answer proxyAuthAnswer() {
   return answer;
 }
 
+Answer unverifiedAnswer(const Error& why) {
+  if (why.code == Code::exhausted) return textAnswer(413, why.message);
+  if (why.code == Code::unauthenticated) return textAnswer(401, why.message);
+  Answer answer = textAnswer(503, why.message);
+  answer.headers.add("retry-after", "1");
+  return answer;
+}
+
 Answer webSocketAnswer() { return textAnswer(501, "WebSocket connections are not supported yet."); }
 
 Answer errorAnswer(const Error& error) {

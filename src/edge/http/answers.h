@@ -29,6 +29,7 @@ Answer inputFailedAnswer(std::string_view exception);                    // 500:
 Answer startFailedAnswer(std::string_view exception);                    // 500: its container cannot start
 Answer lostContainerAnswer(std::string_view reason);                     // 502
 Answer proxyAuthAnswer();                                                // 401
+Answer unverifiedAnswer(const Error& why);                               // 401, 413 or 503: a WebhookGuard's error
 Answer webSocketAnswer();                                                // 501
 // Any other error of ours, by its gRPC code.
 Answer errorAnswer(const Error& error);

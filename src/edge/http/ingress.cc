@@ -86,6 +86,16 @@ Task<void> closeCall(std::shared_ptr<WebCall> web) {
   web->parts.calls.close(web->call);
 }
 
+// What its sender had to sign, if anything, is good; else it got its answer.
+Task<std::optional<WebhookGuard::Admitted>> admit(const IngressParts& parts, std::shared_ptr<net::Exchange> exchange,
+                                                  const WebTarget& target) {
+  if (parts.webhooks == nullptr) co_return WebhookGuard::Admitted{std::move(exchange), {}};
+  Result<WebhookGuard::Admitted> verdict = co_await parts.webhooks->admit(exchange, target.function, target.method);
+  if (verdict.ok()) co_return std::move(*verdict);
+  co_await reply(exchange, unverifiedAnswer(verdict.error()));
+  co_return std::nullopt;
+}
+
 }  // namespace
 
 Task<void> Ingress::serve(std::shared_ptr<net::Exchange> exchange, FunctionAddress address) {
@@ -103,8 +113,12 @@ Task<void> Ingress::serve(std::shared_ptr<net::Exchange> exchange, FunctionAddre
     co_await reply(exchange, std::move(*no));
     co_return;
   }
+  std::optional<WebhookGuard::Admitted> admitted = co_await admit(parts_, exchange, *target);
+  if (!admitted) co_return;
+  exchange = admitted->exchange;
   Result<std::shared_ptr<WebCall>> opened = openCall(parts_, exchange, std::move(*target), address);
   if (!opened.ok()) {
+    if (!admitted->seen.empty()) parts_.webhooks->forget(admitted->seen);
     co_await reply(exchange, errorAnswer(opened.error()));
     co_return;
   }
@@ -117,6 +131,7 @@ Task<void> Ingress::serve(std::shared_ptr<net::Exchange> exchange, FunctionAddre
   const bool gone = exchange->gone();
   if (failed && !gone) co_await reply(exchange, std::move(*failed));
   exchange->onGone({});
+  if ((failed || gone) && !admitted->seen.empty()) parts_.webhooks->forget(admitted->seen);
   if (failed || gone) {
     spawn(parts_.io, cancelCall(web));
   } else {

@@ -9,6 +9,7 @@
 #include "base/loop.h"
 #include "calls/calls.h"
 #include "edge/http/router.h"
+#include "edge/http/webhooks.h"
 #include "edge/rpc/wakes.h"
 #include "fleet/fleet.h"
 #include "model/function.h"
@@ -36,6 +37,8 @@ struct IngressParts {
   std::function<bool(const Function&, const std::string& tokenId, const std::string& tokenSecret)> proxyToken;
   // Bytes of a blob that a container answered with. Unset: such answers fail.
   std::function<Task<Result<std::string>>(const BlobId&)> blob;
+  // Which functions take signed requests only. Null: none.
+  WebhookGuard* webhooks = nullptr;
   Nanos extraWait = std::chrono::minutes(5);  // for a place on a worker, beside the function's own time-outs
   Nanos firstChunkAfter = std::chrono::seconds(2);
 };

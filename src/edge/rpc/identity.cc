@@ -67,6 +67,19 @@ std::optional<WebTarget> webTargetAt(const Catalog& catalog, const FunctionAddre
   return WebTarget{std::move(found->function), std::move(found->method), std::move(found->web)};
 }
 
+Result<std::optional<WebhookRule>> webhookRuleFor(const Catalog& catalog,
+                                                  const std::vector<ConfiguredWebhook>& configured,
+                                                  const Function& function, const std::string& method) {
+  const App* app = catalog.apps().find(function.app);
+  if (app == nullptr || (configured.empty() && app->tags.empty())) return std::optional<WebhookRule>();
+  const std::string name = webhookName(function, method);
+  for (const ConfiguredWebhook& one : configured)
+    if (one.app == app->name && one.function == name &&
+        (one.environment.empty() || one.environment == app->environment))
+      return std::optional<WebhookRule>(one.rule);
+  return webhookRuleOf(app->tags, name);
+}
+
 Result<std::string> fileFor(Catalog& catalog, const link::FetchFileRequest& request) {
   if (!request.blob_id().empty()) return catalog.blobs().path(BlobId{request.blob_id()});
   const auto content = Sha256::fromHex(request.sha256_hex());

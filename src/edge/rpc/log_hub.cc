@@ -118,6 +118,17 @@ void LogHub::buildingIn(const InstanceId& instance, const ImageId& image) {
 
 Result<void> LogHub::flush() { return state_->flush(); }
 
+void LogHub::note(const Function& function, const std::string& text) {
+  LogEntry entry;
+  entry.source = LogSource::system;
+  entry.text = text + "\n";
+  entry.app = function.app;
+  entry.function = function.id;
+  std::vector<LogEntry> entries;
+  entries.push_back(std::move(entry));
+  append(std::move(entries));
+}
+
 void LogHub::notice(const Instance& instance, const std::string& text) {
   LogEntry entry;
   entry.source = LogSource::system;

@@ -32,6 +32,8 @@ class LogHub final : public FleetObserver {
   void append(std::vector<LogEntry> entries);
   // What a worker sent: of a container, or of an image build.
   void append(const link::LogLines& lines);
+  // A line of the grid's own about a function, outside any container.
+  void note(const Function& function, const std::string& text);
   // The build of `image` is (also) wanted by `app`: what it prints from now on appears in that app's logs.
   void buildingFor(const ImageId& image, const AppId& app);
   // What the container prints belongs to the build of `image`; "" = no longer.

@@ -78,6 +78,11 @@ Identify identifyCallers(Catalog& catalog, const Fleet& fleet,
 // The function in force at a web address, for the ingress.
 std::optional<WebTarget> webTargetAt(const Catalog& catalog, const FunctionAddress& address);
 
+// How the senders of a web function must sign: as the grid's configuration says, else as the tags of its app do.
+Result<std::optional<WebhookRule>> webhookRuleFor(const Catalog& catalog,
+                                                  const std::vector<ConfiguredWebhook>& configured,
+                                                  const Function& function, const std::string& method);
+
 // Where the bytes lie that a worker asks for (WorkerLinks::Hooks::file).
 Result<std::string> fileFor(Catalog& catalog, const link::FetchFileRequest& request);
 
