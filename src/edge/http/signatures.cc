@@ -16,13 +16,12 @@
 namespace gridiron::edge {
 namespace {
 
-constexpr std::array<std::pair<WebhookScheme, std::string_view>, 6> kNames = {
-    {{WebhookScheme::github, "github"},
-     {WebhookScheme::stripe, "stripe"},
-     {WebhookScheme::slack, "slack"},
-     {WebhookScheme::twilio, "twilio"},
-     {WebhookScheme::standard, "standard"},
-     {WebhookScheme::hmac, "hmac"}}};
+constexpr std::array<std::pair<WebhookScheme, std::string_view>, 6> kNames = {{{WebhookScheme::github, "github"},
+                                                                               {WebhookScheme::stripe, "stripe"},
+                                                                               {WebhookScheme::slack, "slack"},
+                                                                               {WebhookScheme::twilio, "twilio"},
+                                                                               {WebhookScheme::standard, "standard"},
+                                                                               {WebhookScheme::hmac, "hmac"}}};
 
 template <class... Args>
 Error refused(fmt::format_string<Args...> format, Args&&... args) {
@@ -272,15 +271,13 @@ std::string_view nameOf(WebhookScheme scheme) {
 
 Result<SignatureClaim> readClaim(const SignatureRule& rule, const net::RequestHead& head, Time now) {
   ASSIGN_OR_RETURN(SignatureClaim claim, claimOf(rule, head));
-  if (claim.signatures.empty())
-    return refused("the {} signature is not well-formed or not whole", nameOf(rule.scheme));
+  if (claim.signatures.empty()) return refused("the {} signature is not well-formed or not whole", nameOf(rule.scheme));
   if (!claim.timestamp.empty()) RETURN_IF_ERROR(checkTime(rule, claim.timestamp, now));
   return claim;
 }
 
 Result<void> verifyClaim(const SignatureRule& rule, const SignatureClaim& claim,
-                         const std::vector<std::string>& secrets, const net::RequestHead& head,
-                         std::string_view body) {
+                         const std::vector<std::string>& secrets, const net::RequestHead& head, std::string_view body) {
   ASSIGN_OR_RETURN(const std::vector<std::string> contents, signedContents(rule, claim, head, body));
   bool fits = false;
   int usable = 0;
@@ -294,9 +291,10 @@ Result<void> verifyClaim(const SignatureRule& rule, const SignatureClaim& claim,
     }
   }
   if (fits) return {};
-  if (usable == 0) return refused("none of the {} secrets can be a key of the {} scheme", secrets.size(),
-                                  nameOf(rule.scheme));
-  return refused("the signature fits {}", usable == 1 ? "not the secret" : fmt::format("none of the {} secrets", usable));
+  if (usable == 0)
+    return refused("none of the {} secrets can be a key of the {} scheme", secrets.size(), nameOf(rule.scheme));
+  return refused("the signature fits {}",
+                 usable == 1 ? "not the secret" : fmt::format("none of the {} secrets", usable));
 }
 
 }  // namespace gridiron::edge

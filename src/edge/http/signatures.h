@@ -24,9 +24,9 @@ struct SignatureRule {
   WebhookScheme scheme = WebhookScheme::hmac;
   Nanos tolerance = std::chrono::minutes(5);  // of the signed time against ours, either way
   // Of `hmac` only. The signature is hexadecimal or base64, alone or behind "<algorithm>=".
-  std::string header = "x-signature";    // lower case
-  std::string timestampHeader;           // Unix seconds, signed in front of the body; "" = no time is signed
-  std::string algorithm = "sha256";      // sha1, sha256 or sha512
+  std::string header = "x-signature";  // lower case
+  std::string timestampHeader;         // Unix seconds, signed in front of the body; "" = no time is signed
+  std::string algorithm = "sha256";    // sha1, sha256 or sha512
 };
 
 // "github", "stripe", … as users write them.
