@@ -112,6 +112,18 @@ TEST_F(FleetFairness, WhereOnlyOneFitsFunctionsTakeTurns) {
   EXPECT_EQ(leaving(), ofF);
 }
 
+TEST_F(FleetFairness, TurnsAreTakenAlsoWhereTheRoomOfOneIsTooLittle) {
+  fillWithF(1000, 300);
+  ASSERT_EQ(ofF.size(), 3u);
+  function("fu-g");
+  change([](Function& x) { x.resources.memoryMb = 500; }, "fu-g");
+  request(g);
+  pass(59s);
+  EXPECT_TRUE(leaving().empty()) << "one may yield, which is not enough";
+  pass(1s);
+  EXPECT_EQ(leaving().size(), 2u);
+}
+
 TEST_F(FleetFairness, AContainerThatWasUsedJustNowStaysWarmBesideALongQueue) {
   function("fu-g");
   request(g);

@@ -100,7 +100,7 @@ struct Fleet::Impl {
   void placeAll(std::vector<plan::Claim> claims);
   plan::Claim claimOf(const Function& function, int count, Time since) const;
   std::vector<plan::WorkerView> workerViews() const;
-  std::vector<plan::WorkerView> viewsSoon();
+  std::vector<plan::WorkerView> viewsSoon(Nanos yielding);
   Record& recordFor(const plan::Claim& claim, const InstanceId& name);
   WorkerId makeRoom(const plan::Claim& claim, const plan::Shares& shares);
   std::map<FunctionId, int> spare() const;

@@ -10,6 +10,8 @@ namespace {
 constexpr Nanos kWarm = std::chrono::seconds(10);
 // So long one that was told to make room is waited for, before another is told.
 constexpr Nanos kYielding = std::chrono::seconds(5);
+// And so long, where no other may be told: then small containers may have the gap.
+constexpr Nanos kSlowest = std::chrono::minutes(1);
 
 }  // namespace
 
@@ -46,14 +48,15 @@ std::vector<plan::WorkerView> Fleet::Impl::workerViews() const {
   return views;
 }
 
-// What there will be when those have gone that are about to.
-std::vector<plan::WorkerView> Fleet::Impl::viewsSoon() {
+// What there will be when those have gone that are about to: those that run nothing, and those that were told to make
+// room so lately.
+std::vector<plan::WorkerView> Fleet::Impl::viewsSoon(Nanos yielding) {
   auto views = workerViews();
   for (const auto& [id, record] : records) {
     const auto& instance = record.instance;
     if (instance.state != InstanceState::draining) continue;
-    const bool yields = clock.now() < record.yieldedAt + kYielding;
-    if (yields) sooner(again, record.yieldedAt + kYielding);
+    const bool yields = clock.now() < record.yieldedAt + yielding;
+    if (yields) sooner(again, record.yieldedAt + yielding);
     if (calls.heldBy(id) > 0 && !yields) continue;
     const auto view = std::find_if(views.begin(), views.end(), [&](const auto& v) { return v.id == instance.worker; });
     if (view == views.end()) continue;
@@ -95,9 +98,14 @@ void Fleet::Impl::placeAll(std::vector<plan::Claim> claims) {
     if (const auto why = plan::impossible(claim.each, views)) {
       refuse(recordFor(claim, named[*next]), *why);
     } else if (claim.works) {  // a minimum does not push out others
-      if (!soon) soon.emplace(viewsSoon());
+      if (!soon) soon.emplace(viewsSoon(kYielding));
       const auto later = soon->place(claim.each);
-      const auto worker = later ? later->worker : makeRoom(claim, shares);
+      auto worker = later ? later->worker : makeRoom(claim, shares);
+      // Nobody else may be told: those that were are waited for.
+      if (worker.empty()) {
+        const auto last = plan::Placer(viewsSoon(kSlowest)).place(claim.each);
+        if (last) worker = last->worker;
+      }
       // What is made room for is not overtaken by what needs less of it.
       if (!worker.empty()) placer.withhold(worker);
     }
@@ -129,10 +137,13 @@ WorkerId Fleet::Impl::makeRoom(const plan::Claim& claim, const plan::Shares& sha
     for (const auto& busy : busyAll) {
       if (const auto turn = busy.readyAt + plan::Shares::kTurn; clock.now() < turn) sooner(again, turn);
     }
-    std::vector<plan::Evictable> yielding;
-    for (const auto& busy : shares.mayYield(claim, busyAll, clock.now()))
-      yielding.push_back({busy.id, busy.worker, busy.reserved, busy.readyAt});
-    going = plan::evict(claim.each, views, std::move(yielding));
+    const auto makingRoom = [&](const std::vector<plan::Busy>& all) {
+      std::vector<plan::Evictable> yielding;
+      for (const auto& busy : all) yielding.push_back({busy.id, busy.worker, busy.reserved, busy.readyAt});
+      return plan::evict(claim.each, views, std::move(yielding));
+    };
+    going = makingRoom(shares.mayYield(claim, busyAll));
+    if (going.empty()) going = makingRoom(shares.mayTakeTurns(claim, busyAll, clock.now()));
     why = "made room for a function that has less";
   }
   WorkerId worker;

@@ -55,12 +55,11 @@ std::optional<std::size_t> Shares::next(std::span<const Claim> claims) const {
   return best;
 }
 
-std::vector<Busy> Shares::mayYield(const Claim& claim, std::vector<Busy> busy, Time now) const {
+std::vector<Busy> Shares::mayYield(const Claim& claim, std::vector<Busy> busy) const {
   std::erase_if(busy, [&](const Busy& b) { return b.function == claim.function; });
   std::stable_sort(busy.begin(), busy.end(), [](const auto& a, const auto& b) { return a.readyAt < b.readyAt; });
   const Function claiming{claim.workspace, claim.function};
   Sum workspaceThen = of(claim.workspace), functionThen = of(claiming);
-  const bool hasNone = part(functionThen) == 0;
   workspaceThen.add(claim.each);
   functionThen.add(claim.each);
   std::map<std::string, Sum> workspaces = workspaces_;
@@ -75,8 +74,13 @@ std::vector<Busy> Shares::mayYield(const Claim& claim, std::vector<Busy> busy, T
     of = left;
     yield.push_back(container);
   }
-  if (!yield.empty() || !hasNone) return yield;
-  std::erase_if(busy, [&](const Busy& b) { return now < b.readyAt + kTurn; });
+  return yield;
+}
+
+std::vector<Busy> Shares::mayTakeTurns(const Claim& claim, std::vector<Busy> busy, Time now) const {
+  if (part(of(Function{claim.workspace, claim.function})) > 0) return {};
+  std::erase_if(busy, [&](const Busy& b) { return b.function == claim.function || now < b.readyAt + kTurn; });
+  std::stable_sort(busy.begin(), busy.end(), [](const auto& a, const auto& b) { return a.readyAt < b.readyAt; });
   return busy;
 }
 

@@ -49,9 +49,11 @@ class Shares {
   std::optional<std::size_t> next(std::span<const Claim> claims) const;
 
   // Of `busy`, those that may be told to go for one container of `claim`: who has them stays at least as well off, also
-  // when all of them go, as the claim's function is with it. Where that gives nothing and the claim's function has no
-  // container at all, functions take turns: those that have been ready for `turn`. Longest ready first.
-  std::vector<Busy> mayYield(const Claim& claim, std::vector<Busy> busy, Time now) const;
+  // when all of them go, as the claim's function is with it. Longest ready first.
+  std::vector<Busy> mayYield(const Claim& claim, std::vector<Busy> busy) const;
+  // Where that makes no room and the claim's function has no container at all, functions take turns: those that have
+  // been ready for kTurn may be told to go. Longest ready first.
+  std::vector<Busy> mayTakeTurns(const Claim& claim, std::vector<Busy> busy, Time now) const;
 
   static constexpr Nanos kTurn = std::chrono::minutes(1);
 

@@ -93,8 +93,8 @@ TEST(Shares, NoClaimNoTurn) { EXPECT_FALSE(Shares(kWorkers).next(std::vector{cla
 TEST(MayYield, WhoHasMoreGivesDownToTheClaimsShare) {
   Shares shares(kWorkers);
   const auto all = busy(shares, "w", "m", 4);
-  EXPECT_THAT(ids(shares.mayYield(claim("w", "f"), all, kNow)), ElementsAre("m0", "m1", "m2"));
-  EXPECT_THAT(ids(shares.mayYield(claim("w", "m"), all, kNow)), IsEmpty()) << "not to itself";
+  EXPECT_THAT(ids(shares.mayYield(claim("w", "f"), all)), ElementsAre("m0", "m1", "m2"));
+  EXPECT_THAT(ids(shares.mayYield(claim("w", "m"), all)), IsEmpty()) << "not to itself";
 }
 
 TEST(MayYield, WhatIsGivenIsNotTakenBack) {
@@ -102,8 +102,8 @@ TEST(MayYield, WhatIsGivenIsNotTakenBack) {
   auto all = busy(shares, "w", "m", 2);
   const auto more = busy(shares, "w", "f", 1);
   all.insert(all.end(), more.begin(), more.end());
-  EXPECT_THAT(shares.mayYield(claim("w", "f"), all, kNow), IsEmpty());
-  EXPECT_THAT(shares.mayYield(claim("w", "m"), all, kNow), IsEmpty());
+  EXPECT_THAT(shares.mayYield(claim("w", "f"), all), IsEmpty());
+  EXPECT_THAT(shares.mayYield(claim("w", "m"), all), IsEmpty());
 }
 
 TEST(MayYield, AmongWorkspacesTheirSharesCount) {
@@ -111,14 +111,17 @@ TEST(MayYield, AmongWorkspacesTheirSharesCount) {
   auto all = busy(shares, "w", "a", 2);
   const auto more = busy(shares, "w", "b", 2);
   all.insert(all.end(), more.begin(), more.end());
-  EXPECT_THAT(ids(shares.mayYield(claim("v", "f"), all, kNow)), ElementsAre("a0", "b0", "a1"));
+  EXPECT_THAT(ids(shares.mayYield(claim("v", "f"), all)), ElementsAre("a0", "b0", "a1"));
 }
 
 TEST(MayYield, WhereOnlyOneFitsFunctionsTakeTurnsOfAMinute) {
   Shares shares(kWorkers);
   const auto young = busy(shares, "w", "m", 1, 59s);
-  EXPECT_THAT(shares.mayYield(claim("w", "f"), young, kNow), IsEmpty());
-  EXPECT_THAT(ids(shares.mayYield(claim("w", "f"), young, kNow + 1s)), ElementsAre("m0"));
+  EXPECT_THAT(shares.mayYield(claim("w", "f"), young), IsEmpty());
+  EXPECT_THAT(shares.mayTakeTurns(claim("w", "f"), young, kNow), IsEmpty());
+  EXPECT_THAT(ids(shares.mayTakeTurns(claim("w", "f"), young, kNow + 1s)), ElementsAre("m0"));
+  shares.add("w", FunctionId{"f"}, kOne);
+  EXPECT_THAT(shares.mayTakeTurns(claim("w", "f"), young, kNow + 1s), IsEmpty()) << "it has one";
 }
 
 }  // namespace
