@@ -13,12 +13,13 @@ void World::call() {
   client->kind = workload.kind;
   if (workload.kind == CallKind::unary && !client->generates && engine.random.percent(40)) {
     client->kind = CallKind::map;
-    client->inputs = 1 + engine.random.below(6);
+    client->inputs = 1 + engine.random.below(workload.inputs);
   }
   client->perPut = 1 + engine.random.below(4);
   client->cancels = engine.random.percent(12);
   client->clears = client->kind == CallKind::unary && engine.random.percent(30);
   client->begunAt = engine.now();
+  client->patient = workload.longest > 1s || workload.importFails > 0 || workload.hangs > 0;
   clients.push_back(client);
   note("client {}: calls {} with {} inputs", client->number, client->function.value, client->inputs);
   if (client->kind != CallKind::web) return open(client);

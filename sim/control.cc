@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "sim/world.h"
 #include "wire/link.h"
 
@@ -39,6 +41,7 @@ Control::Control(World& world) : world_(world), epoch_(world.epoch) {
   meter_ = std::make_unique<Meter>(world.disk, world.engine.clock);
   fleet_ = std::make_unique<Fleet>(world.disk, *calls_, world.table, orders_, *meter_, world.engine.clock);
   calls_->observe(*this);
+  fleet_->observe(*this);
   fleet_->onWork([this] { wake(); });
 }
 
@@ -93,6 +96,31 @@ void Control::keepHouse() {
   world_.engine.in(1s, [this, &world = world_, epoch = epoch_] {
     if (world.control && world.epoch == epoch) keepHouse();
   });
+}
+
+// No worker gives more than it has.
+void Control::instanceChanged(const Instance& instance) {
+  if (instance.worker.empty()) return;
+  if (instance.state == InstanceState::gone) {
+    reserved_.erase(instance.id);
+    return;
+  }
+  reserved_[instance.id] = {instance.worker, instance.resources.memoryMb};
+  std::int64_t sum = 0;
+  for (const auto& [id, reserved] : reserved_) sum += reserved.first == instance.worker ? reserved.second : 0;
+  if (sum > Machine::kMemoryMb) {
+    world_.fail(fmt::format("{} has {} MiB reserved of {}", instance.worker.value, sum, Machine::kMemoryMb));
+  }
+}
+
+// No wait for news is longer than it may be.
+void Control::checkPolls() const {
+  const auto late = [now = world_.engine.now()](const auto& poll) { return now > poll.until + 1s; };
+  const bool any = std::any_of(inputPolls_.begin(), inputPolls_.end(), late) ||
+                   std::any_of(beatPolls_.begin(), beatPolls_.end(), late) ||
+                   std::any_of(outputPolls_.begin(), outputPolls_.end(), late) ||
+                   std::any_of(dataPolls_.begin(), dataPolls_.end(), late);
+  if (any) world_.fail("a question is not answered in its time");
 }
 
 void Control::inputStarted(const Input& input) {

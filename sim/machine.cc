@@ -131,6 +131,12 @@ void Machine::lose(const SessionPtr& session, bool told) {
   });
 }
 
+void Machine::fillDisk() {
+  world_.note("{}: its disk is full", id().value);
+  full_ = true;
+  world_.engine.in(world_.engine.random.between(1s, 30s), [this] { full_ = false; });
+}
+
 void Machine::cut(bool from) {
   world_.note("{}: is {} the network", id().value, from ? "cut from" : "back in");
   cut_ = from;
@@ -180,7 +186,7 @@ void Machine::start(const std::shared_ptr<const link::StartInstance>& order) {
     std::string error;
     if (box->killed) {
       error = "stopped before it was started";
-    } else if (world_.engine.random.percent(box->workload->startFails)) {
+    } else if (full_ || world_.engine.random.percent(box->workload->startFails)) {
       error = "rootfs: ENOSPC";
     }
     if (!error.empty()) {

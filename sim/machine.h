@@ -63,6 +63,8 @@ class Machine final : public worker::Hands {
   void boot();  // the worker's process begins
   // The process is killed, or the whole machine with what runs on it.
   void crash(bool wholeMachine, bool comesBack);
+  void fillDisk();  // nothing can be started on it
+  void freeDisk() { full_ = false; }
   void cut(bool from);          // the network
   void loseSession(bool told);  // told: both ends see it; else each by the other's silence
   void lose(const SessionPtr& session, bool told);
@@ -104,7 +106,7 @@ class Machine final : public worker::Hands {
   World& world_;
   const int number_;
   int life_ = 0;
-  bool cut_ = false, booting_ = false;
+  bool cut_ = false, booting_ = false, full_ = false;
   std::unique_ptr<worker::Agent> agent_;
   SessionPtr session_;  // that the worker's process has
   Time timerAt_{};

@@ -52,6 +52,10 @@ std::vector<Workload> allWorkloads() {
   all.push_back(workload("once", 250));
   all.back().function.singleUse = true;
   all.back().function.scaling.maxContainers = 2;
+  all.push_back(workload("slow", 300));
+  all.back().inputs = 25;  // it fills the machines for minutes
+  all.back().shortest = 5s;
+  all.back().longest = 40s;
   all.push_back(workload("generator", 200));
   all.back().function.isGenerator = true;
   all.back().yields = 5;

@@ -44,6 +44,7 @@ void World::startControl() {
   control = std::make_unique<Control>(*this);
   if (control->start()) {
     note("control {} is up", epoch);
+    for (const auto& client : clients) checkCall(*client);
     return;
   }
   note("control {} cannot start", epoch);
@@ -186,6 +187,7 @@ void World::fault() {
     case 6:
       return disk.setMood(Disk::Mood::well);
     case 7:
+      if (random.percent(30)) return machine.fillDisk();
       return redeploy();
     case 8:
       if (random.percent(50)) withdraw();
@@ -239,10 +241,12 @@ void World::noteLeft() {
 void World::recover() {
   note("no more faults from here on");
   troubled = false;
+  peaceAt = engine.now();
   disk.setMood(Disk::Mood::well);
   bool any = false;
   for (auto& machine : machines) {
     if (machine->isCut()) machine->cut(false);
+    machine->freeDisk();
     any = any || machine->comesBack();
   }
   for (auto& w : workloads) w.startFails = w.crashes = w.breaks = w.outOfMemory = w.hangs = 0;
@@ -251,7 +255,7 @@ void World::recover() {
     machines.back()->boot();
   }
   const auto until = engine.now() + 30min;
-  while (!failure && engine.now() < until && !quiet()) step();
+  while (!failure && engine.now() < until && (engine.steps % 8 != 0 || !quiet())) step();
   if (failure || quiet()) return;
   noteLeft();
   for (const auto& client : clients) {

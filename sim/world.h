@@ -25,6 +25,7 @@ struct Workload {
   Function function;
   CallKind kind = CallKind::unary;                             // web: it answers HTTP requests
   Nanos shortest{}, longest = std::chrono::milliseconds(800);  // of a run
+  int inputs = 6;                                              // of a map, at most
   int yields = 0;                                              // a run gives so many pieces at most, one at least
   int raises = 0;                                              // an input's run ends in an exception
   int poison = 0;                                              // an input does so in every run
@@ -42,7 +43,7 @@ struct Client;
 
 // One of the control processes that live one after the other on one disk: the production objects, and what edge does
 // around them: replies that wait for the disk, polls that wait for news, the driver's turns.
-class Control : public CallsObserver {
+class Control : public CallsObserver, public FleetObserver {
  public:
   explicit Control(World& world);
   ~Control() override;  // killed
@@ -66,6 +67,7 @@ class Control : public CallsObserver {
   // From a worker.
   void take(const SessionPtr& session, const link::FromWorker& message);
   void sessionLost(const SessionPtr& session);
+  void checkPolls() const;
   // After every step in which control did something: polls look again, a turn is taken.
   void look();
   // Replies to clients of before, by idempotency key.
@@ -77,6 +79,7 @@ class Control : public CallsObserver {
   void cancelWanted(const InstanceId&) override { changed_ = true; }
   void outputsReady(const CallId&) override { changed_ = true; }
   void dataReady(const CallId&, Direction) override { changed_ = true; }
+  void instanceChanged(const Instance& instance) override;
 
  private:
   struct InputPoll {
@@ -142,6 +145,7 @@ class Control : public CallsObserver {
   std::list<Visit> visits_;
   std::map<WorkerId, Link> links_;
   std::list<std::unique_ptr<Port>> ports_;
+  std::map<InstanceId, std::pair<WorkerId, std::int64_t>> reserved_;  // MiB
   bool posted_ = false, changed_ = false;
   Time timerAt_{};
 };
@@ -164,6 +168,7 @@ struct Client {
   int wanted = -1;         // so many items there are; -1: not known yet
   std::string answeredBy;  // of an HTTP answer that has begun: container and attempt
   Time begunAt{};
+  bool patient = false;  // of a function that takes its time, or may not start
 };
 
 class World {
@@ -185,11 +190,13 @@ class World {
   const Workload& anyWorkload();
   void finalChecks();
   void checkStep();
+  void checkCall(const Client& client);
   void checkOwners();
   void checkAttempt(const Input& input);
   void begins(const Box& box, const Lease& lease);  // a run
   static int piecesOf(const CallId& call, const Workload& workload);
   void checkBills();
+  void checkWaits();
   void checkOutput(Client& client, const Output& output);
   bool quiet();
   void noteLeft();
@@ -232,6 +239,7 @@ class World {
   std::unique_ptr<Control> control;  // null: it was killed
   int epoch = 0;
   bool troubled = true;  // faults may happen
+  Time peaceAt{};
   std::vector<std::unique_ptr<Machine>> machines;
   std::vector<BoxPtr> boxes;  // all that ever were
   std::vector<std::shared_ptr<Client>> clients;
