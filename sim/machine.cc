@@ -65,7 +65,7 @@ void Machine::dial() {
       link::FromWorker first;
       *first.mutable_hello() = agent.hello();
       write(std::move(first));
-      agent.link().connected();
+      agent.connected();
     });
   });
 }

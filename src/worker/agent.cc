@@ -57,11 +57,12 @@ void Agent::reportBuild(const link::StartInstance& order, const Result<link::Ima
   link_.send(std::move(message));
 }
 
-void Agent::reportExit(const std::string& task, const sandbox::Exit& exit) {
+void Agent::reportExit(const std::string& task, Container& container) {
   link::InstanceEvent event = eventOf(task, link::InstanceEvent::EXITED);
-  event.set_exit_code(exit.code);
-  event.set_exit_signal(exit.signal);
-  event.set_out_of_memory(exit.outOfMemory);
+  event.set_exit_code(container.exit.code);
+  event.set_exit_signal(container.exit.signal);
+  event.set_out_of_memory(container.exit.outOfMemory);
+  container.end = event;
   report(std::move(event));
 }
 
@@ -72,6 +73,14 @@ void Agent::reportError(const std::string& task, const std::string& error) {
 }
 
 // --- from control ---
+
+// The hello names those that have ended and are not removed yet: control waits for their ends.
+void Agent::connected() {
+  link_.connected();
+  for (const auto& [task, container] : containers_) {
+    if (container.end) report(*container.end);
+  }
+}
 
 void Agent::command(link::ToWorker command) {
   link_.heard();
@@ -134,7 +143,9 @@ void Agent::notStarted(const std::string& task, const Error& error) {
   if (!container) return;
   container->state = State::ended;
   if (!container->order->commit_as_image_id().empty()) reportBuild(*container->order, error);
-  reportError(task, error.message);
+  container->end = eventOf(task, link::InstanceEvent::EXITED);
+  container->end->set_error(error.message);
+  report(*container->end);
   hands_.remove(task);
 }
 
@@ -149,7 +160,7 @@ void Agent::exited(const std::string& task, const sandbox::Exit& exit) {
     if (exit.code == 0) return hands_.commit(order);
     reportBuild(order, makeError(Code::aborted, "the function ended with exit code {}", exit.code));
   }
-  reportExit(task, exit);
+  reportExit(task, *container);
   hands_.remove(task);
 }
 
@@ -157,7 +168,7 @@ void Agent::committed(const std::string& task, const Result<link::ImageFacts>& f
   Container* container = find(task, State::ended);
   if (!container) return;
   reportBuild(*container->order, facts);
-  reportExit(task, container->exit);
+  reportExit(task, *container);
   hands_.remove(task);
 }
 

@@ -45,7 +45,9 @@ class Agent {
   ~Agent();
 
   // --- from control ---
-  // Told of the session's beginning, end and progress.
+  // A session has begun. What may have been lost with the one before is told again.
+  void connected();
+  // Told of the session's end and progress.
   AgentLink& link() { return link_; }
   const AgentLink& link() const { return link_; }
   void command(link::ToWorker command);
@@ -75,12 +77,13 @@ class Agent {
     bool stopping = false;
     std::optional<Time> killAt;
     sandbox::Exit exit;
+    std::optional<link::InstanceEvent> end;  // as it was told
   };
   void start(link::StartInstance order);
   void stop(const std::string& task, Container& container, Nanos grace);
   void report(link::InstanceEvent event);
   void reportBuild(const link::StartInstance& order, const Result<link::ImageFacts>& facts);
-  void reportExit(const std::string& task, const sandbox::Exit& exit);
+  void reportExit(const std::string& task, Container& container);
   void reportError(const std::string& task, const std::string& error);
   Container* find(const std::string& task, State state);
 

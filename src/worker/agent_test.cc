@@ -38,7 +38,7 @@ struct Notebook final : Hands {
 
 class AgentLinkTest : public ::testing::Test {
  protected:
-  void connect() { agent.link().connected(); }
+  void connect() { agent.connected(); }
   static link::WorkerHello self() {
     link::WorkerHello hello;
     hello.set_worker_id("wk-1");
@@ -238,6 +238,24 @@ TEST_F(AgentLinkTest, ALostSessionIsDialledAgainAfterLongerAndLongerPauses) {
   agent.command(link::ToWorker());  // control speaks: the next pause is a short one
   agent.link().disconnected();
   EXPECT_EQ(agent.nextDeadline(), clock.now() + 10ms);
+}
+
+TEST_F(AgentLinkTest, AnEndThatMayHaveBeenLostIsToldAgain) {
+  agent.link().begin();
+  connect();
+  start("ta-1");
+  agent.link().written();
+  agent.started("ta-1", {});
+  agent.link().written();
+  agent.exited("ta-1", {3, 0, false});
+  agent.link().disconnected();  // with the end on its way
+  clock.advance(1s);
+  agent.tick();
+  EXPECT_THAT(agent.hello().task_ids(), ElementsAre("ta-1"));
+  hands.sent.clear();
+  connect();
+  EXPECT_THAT(told(), ElementsAre("EXITED "));
+  EXPECT_EQ(hands.sent.back().instance().exit_code(), 3);
 }
 
 TEST_F(AgentLinkTest, BeatsAndGivesASilentControlUp) {

@@ -122,7 +122,7 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
                }),
         uplink(context, channel, credentialsOf(options),
                {.hello = [this] { return agent.hello(); },
-                .connected = [this] { tell([](Agent& a) { a.link().connected(); }); },
+                .connected = [this] { tell([](Agent& a) { a.connected(); }); },
                 .heard = [this](link::ToWorker command) { obey(std::move(command)); },
                 .written = [this] { tell([](Agent& a) { a.link().written(); }); },
                 .disconnected = [this] { tell([](Agent& a) { a.link().disconnected(); }); }}),
