@@ -1,4 +1,4 @@
-"""What cold_start and warm share: a grid of their own with the app of apps.py on it, and clocks."""
+"""What cold_start, warm and map share: a grid of their own with an app on it, and clocks."""
 import http.client
 import json
 import os
@@ -13,7 +13,19 @@ TOP = HERE.parent
 BODY = json.dumps({"hello": "world"})
 
 
-def open_grid():
+def client_venv():
+    return subprocess.run([TOP / "tools" / "client-venv", os.environ.get("MODAL_VERSION", "1.6.4")], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def client_environment(grid, folder):
+    """What a client needs to be signed in to the grid."""
+    token = folder.json("token", "new")
+    return {**os.environ, "MODAL_SERVER_URL": grid.url, "MODAL_TOKEN_ID": token["token_id"],
+            "MODAL_TOKEN_SECRET": token["token_secret"], "MODAL_CONFIG_PATH": str(folder.top / "modal.toml")}
+
+
+def open_grid(app="apps.py"):
     """(grid, folder) with the app deployed; the caller ends both. `GRIDIRON` names the program."""
     program = os.environ.get("GRIDIRON", str(TOP / "build" / "gridiron"))
     sys.argv.insert(1, program)  # where tests/flow/grid.py looks for it
@@ -24,13 +36,8 @@ def open_grid():
     folder.environment.pop("GRIDIRON_CACHE", None)
     grid = Grid(folder)
     grid.__enter__()
-    token = folder.json("token", "new")
-    venv = subprocess.run([TOP / "tools" / "client-venv", os.environ.get("MODAL_VERSION", "1.6.4")], check=True,
-                          stdout=subprocess.PIPE, text=True).stdout.strip()
-    environment = {**os.environ, "MODAL_SERVER_URL": grid.url, "MODAL_TOKEN_ID": token["token_id"],
-                   "MODAL_TOKEN_SECRET": token["token_secret"], "MODAL_CONFIG_PATH": str(folder.top / "modal.toml")}
-    subprocess.run([f"{venv}/bin/modal", "deploy", str(HERE / "apps.py")], check=True, env=environment,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run([f"{client_venv()}/bin/modal", "deploy", str(HERE / app)], check=True,
+                   env=client_environment(grid, folder), stdout=subprocess.DEVNULL)
     return grid, folder
 
 
