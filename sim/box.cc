@@ -164,7 +164,7 @@ void Machine::yieldNext(const BoxPtr& box, const Input& input, int next) {
   world_.rpc(
       *this, box, 5s,
       [this, box, input, next, chunk, pause](Control& control, const Control::Respond& respond) {
-        const auto pushed = control.calls().push(input.call, Direction::out, {chunk});
+        const auto pushed = control.calls().push(input.call, Direction::out, {chunk}, box->id);
         // The call is gone, or has no use for it: the client raises, and the run ends so.
         const bool refused = !pushed.ok() && pushed.error().code != Code::exhausted;
         const int then = pushed.ok() ? next + 1 : next;
@@ -224,6 +224,7 @@ void Machine::put(const BoxPtr& box, std::vector<Input> inputs, OutcomeStatus st
             if (const auto held = control.calls().input(input.id); held && !held->instance.empty())
               who = held->instance;
           }
+          if (control.fleet().lives(box->id)) control.calls().reclaim(box->id, input.function, input.id, input.attempt);
           stored = stored && control.calls().settle(who, input.id, outcomeOf(*box, input, status), attempt).ok();
         }
         if (!stored) return respond([again] { again(300ms); });

@@ -93,6 +93,7 @@ void Control::lookAgainAt(Time when) {
 
 void Control::keepHouse() {
   (void)meter_->flush();  // kept for the next time
+  calls_->noteLeases();
   world_.engine.in(1s, [this, &world = world_, epoch = epoch_] {
     if (world.control && world.epoch == epoch) keepHouse();
   });

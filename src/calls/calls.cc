@@ -28,7 +28,10 @@ void Calls::observe(CallsObserver& observer) {
 
 Result<void> Calls::load() {
   ASSIGN_OR_RETURN(auto unfinished, impl_->store.unfinishedCalls());
-  for (auto& stored : unfinished) impl_->adopt(std::move(stored));
+  for (auto& stored : unfinished) {
+    if (!stored.call.key.empty()) impl_->byKey[stored.call.key] = stored.call.id;
+    impl_->adopt(std::move(stored));
+  }
   for (const auto& [id, queue] : impl_->queues) {
     impl_->tell([&](CallsObserver& o) { o.inputsQueued(id); });
   }
@@ -38,6 +41,7 @@ Result<void> Calls::load() {
 Result<CallId> Calls::open(const CallOptions& options) {
   const auto function = impl_->functions.find(options.function);
   if (!function) return makeError(Code::notFound, "Function '{}' not found", options.function.value);
+  if (const auto known = impl_->byKey.find(options.key); known != impl_->byKey.end()) return known->second;
   auto owned = std::make_unique<CallEntry>();
   auto& entry = *owned;
   entry.call.id = newId<CallTag>();
@@ -48,7 +52,13 @@ Result<CallId> Calls::open(const CallOptions& options) {
   entry.call.returnExceptions = options.returnExceptions;
   entry.call.fromSpawnMap = options.fromSpawnMap;
   entry.call.parent = options.parent;
+  entry.call.key = options.key;
   entry.call.createdAt = entry.touched = impl_->clock.now();
+  // A map's inputs come by themselves, and control may be another by then.
+  if (options.kind == CallKind::map) {
+    RETURN_IF_ERROR(impl_->store.apply(Batch().put(entry.call)));
+    entry.saved = true;
+  }
   impl_->calls.emplace(entry.call.id.value, std::move(owned));
   impl_->noteIdle(entry);
   return entry.call.id;
@@ -121,24 +131,79 @@ Result<std::vector<AcceptedInput>> Calls::put(const CallId& id, std::vector<NewI
   if (call.kind != CallKind::map && entry->byIndex.size() + inputs.size() > 1) {
     return makeError(Code::invalidArgument, "function call '{}' takes one input", id.value);
   }
-  auto& queue = impl_->queueOf(call.function);
+  RETURN_IF_ERROR(impl_->accept(*entry, std::move(inputs)));
+  return accepted;
+}
+
+Result<void> Calls::Impl::accept(CallEntry& entry, std::vector<Input> inputs) {
+  auto& queue = queueOf(entry.call.function);
   Batch batch;
-  if (!entry->saved) batch.put(call);
-  auto stored = impl_->checkRoom(queue, inputs);
+  if (!entry.saved) batch.put(entry.call);
+  auto stored = checkRoom(queue, inputs);
   for (auto& input : inputs) batch.put(std::move(input));
-  if (stored.ok() && entry->durable()) stored = impl_->store.apply(batch);
+  if (stored.ok() && entry.durable()) stored = store.apply(batch);
   if (!stored.ok()) {
-    impl_->forgetIdleQueue(queue);
-    return stored.error();
+    forgetIdleQueue(queue);
+    return stored;
   }
-  entry->saved = entry->durable();
-  entry->touched = impl_->clock.now();
-  entry->clearedAt.reset();
+  entry.saved = entry.durable();
+  entry.touched = clock.now();
+  entry.clearedAt.reset();
   for (auto& change : std::move(batch).take()) {
     auto* input = std::get_if<Input>(&change);
-    if (input) impl_->enqueue(impl_->addInput(*entry, queue, std::move(*input)), impl_->back++);
+    if (input) enqueue(addInput(entry, queue, std::move(*input)), back++);
   }
-  impl_->tell([&](CallsObserver& o) { o.inputsQueued(call.function); });
+  tell([&](CallsObserver& o) { o.inputsQueued(entry.call.function); });
+  return {};
+}
+
+// The successors that are to be made; `accepted` gets all, those that there are already with their ids.
+Result<std::vector<Input>> Calls::Impl::successors(const CallEntry& entry, std::vector<RetriedInput> wanted,
+                                                   std::vector<AcceptedInput>& accepted) const {
+  std::map<int, Input> fresh;
+  for (auto& w : wanted) {
+    const auto known = entry.byIndex.find(w.index);
+    if (known == entry.byIndex.end())
+      return makeError(Code::notFound, "function call '{}' has no input {}", entry.call.id.value, w.index);
+    const auto& slot = known->second;
+    const int last = slot.open ? slot.open->again : entry.outputs[static_cast<std::size_t>(slot.sequence) - 1].again;
+    if (slot.open || (w.again > 0 && last >= w.again)) {
+      accepted.push_back({w.index, entry.idOf(slot)});
+      continue;
+    }
+    const auto [same, isNew] = fresh.try_emplace(w.index);
+    auto& input = same->second;
+    if (isNew) {
+      input.id = newId<InputTag>();
+      input.call = entry.call.id;
+      input.function = entry.call.function;
+      input.index = w.index;
+      input.again = w.again > 0 ? w.again : last + 1;
+      input.args = std::move(w.args);
+      input.method = std::move(w.method);
+      input.createdAt = input.queuedAt = clock.now();
+    }
+    accepted.push_back({w.index, input.id});
+  }
+  std::vector<Input> inputs;
+  for (auto& [index, input] : fresh) inputs.push_back(std::move(input));
+  return inputs;
+}
+
+Result<std::vector<AcceptedInput>> Calls::retry(const CallId& id, std::vector<RetriedInput> wanted) {
+  ASSIGN_OR_RETURN(auto* entry, impl_->reach(id));
+  if (entry->call.cancelled) return makeError(Code::failedPrecondition, "function call '{}' was cancelled", id.value);
+  std::vector<AcceptedInput> accepted;
+  ASSIGN_OR_RETURN(auto inputs, impl_->successors(*entry, std::move(wanted), accepted));
+  if (inputs.empty()) return accepted;
+  std::vector<OutcomeStatus> replaced;
+  for (const auto& input : inputs) {
+    const auto sequence = static_cast<std::size_t>(entry->byIndex.at(input.index).sequence);
+    replaced.push_back(entry->outputs[sequence - 1].outcome.status);
+  }
+  RETURN_IF_ERROR(impl_->accept(*entry, std::move(inputs)));
+  for (const auto status : replaced) entry->count(status, -1);
+  entry->replaced += static_cast<int>(replaced.size());
   return accepted;
 }
 
@@ -160,14 +225,15 @@ std::vector<std::int64_t> CallEntry::wanted(const OutputQuery& query, std::int64
     const auto end = byIndex.upper_bound(range->second);
     for (auto it = byIndex.lower_bound(range->first); it != end; ++it) {
       const auto sequence = it->second.sequence;
-      if (sequence > after && sequence <= upTo) sequences.push_back(sequence);
+      if (!it->second.open && sequence > after && sequence <= upTo) sequences.push_back(sequence);
     }
     std::sort(sequences.begin(), sequences.end());
     return sequences;
   }
   for (auto sequence = after + 1; sequence <= upTo; ++sequence) {
-    const auto index = outputs[static_cast<std::size_t>(sequence) - 1].index;
-    if (!range || (index >= range->first && index <= range->second)) sequences.push_back(sequence);
+    const auto& output = outputs[static_cast<std::size_t>(sequence) - 1];
+    const bool asked = !range || (output.index >= range->first && output.index <= range->second);
+    if (asked && !isReplaced(output)) sequences.push_back(sequence);
     if (query.most > 0 && std::ssize(sequences) > query.most) break;
   }
   return sequences;
@@ -197,7 +263,8 @@ Result<OutputPage> Calls::outputs(const CallId& id, const OutputQuery& query) {
   const auto expected = entry->call.kind == CallKind::map ? entry->call.expectedInputs : 1;
   const bool complete = expected >= 0 && std::ssize(entry->byIndex) >= expected;
   page.finished = entry->unfinished == 0 && (complete || entry->call.cancelled) && last == all;
-  if (query.clearOnSuccess && entry->unfinished == 0 && last == all && all > 0 && entry->succeeded == all) {
+  if (query.clearOnSuccess && entry->unfinished == 0 && last == all && all > 0 &&
+      entry->succeeded + entry->replaced == all) {
     impl_->clear(*entry);
   }
   return page;
@@ -209,7 +276,7 @@ Result<CallInfo> Calls::info(const CallId& id) {
 }
 
 CallInfo CallEntry::describe() const {
-  const auto all = static_cast<int>(outputs.size());
+  const auto all = static_cast<int>(outputs.size()) - replaced;
   return CallInfo{call, static_cast<int>(byIndex.size()), unfinished, succeeded, all - succeeded, cancelled, timedOut};
 }
 
@@ -274,9 +341,12 @@ Demand Calls::demandOf(const FunctionId& id) const {
   return demand;
 }
 
-Result<void> Calls::push(const CallId& id, Direction direction, std::vector<DataChunk> chunks) {
+Result<void> Calls::push(const CallId& id, Direction direction, std::vector<DataChunk> chunks, const InstanceId& from) {
   auto* entry = impl_->find(id);
   if (!entry) return makeError(Code::notFound, "function call '{}' not found", id.value);
+  const auto* open = entry->byIndex.empty() ? nullptr : entry->byIndex.begin()->second.open;
+  if (!from.empty() && open && (!open->holder || open->holder->id != from))
+    return makeError(Code::failedPrecondition, "function call '{}' is not run by this container any more", id.value);
   auto& stream = direction == Direction::in ? entry->flowing().in : entry->flowing().out;
   RETURN_IF_ERROR(stream.push(std::move(chunks), impl_->options.streamBound));
   impl_->tell([&](CallsObserver& o) { o.dataReady(id, direction); });

@@ -22,10 +22,19 @@ struct CallOptions {
   bool returnExceptions = false;
   bool fromSpawnMap = false;
   InputId parent;
+  std::string key;  // of the request, so that its repetition over a restart makes no second call; "": none
 };
 
 struct NewInput {
   int index = 0;
+  Payload args;
+  std::string method;
+};
+
+// An input whose failure the caller does not take as its result.
+struct RetriedInput {
+  int index = 0;
+  int again = 0;  // which try of the caller's it shall be; 0: the one after the last
   Payload args;
   std::string method;
 };
@@ -79,8 +88,9 @@ struct Demand {
 // in: request bodies to the container. out: what it yields or answers.
 enum class Direction { in, out };
 
-// Was the loss of a container its own doing (a crash: costs an attempt) or the grid's (stopped, worker lost: does not)?
-enum class Blame { container, grid };
+// Was the loss of a container its own doing (a crash: costs an attempt) or the grid's (stopped, worker lost: does not,
+// some times)? restart: control forgot it, which is not counted at all.
+enum class Blame { container, grid, restart };
 
 enum class Settled { accepted, stale };
 enum class Terminate { no, containers };
@@ -122,14 +132,22 @@ class Calls {
   ~Calls();
 
   void observe(CallsObserver& observer);  // must outlive this; told once, however often it is given
-  // After a restart: takes the unfinished calls from the store; what ran then is queued again. Once, before the rest.
+  // After a restart: takes the unfinished calls from the store. Containers go on holding what they were noted to hold
+  // (see holders); what else ran is queued again. Once, before the rest.
   Result<void> load();
+  // Containers that hold inputs. After load: those that must be there still, or be abandoned.
+  std::vector<InstanceId> holders() const;
 
-  // A call of a function that exists (else notFound). Unary and web calls take one input, maps any number.
+  // A call of a function that exists (else notFound). Unary and web calls take one input, maps any number. An
+  // unfinished call of before a restart that was made with the same key is given again.
   Result<CallId> open(const CallOptions& options);
   // All or none. exhausted when a queue is full (the text has its depth and bound); an index seen before gives the id
   // it got then. notFound, failedPrecondition (cancelled) otherwise.
   Result<std::vector<AcceptedInput>> put(const CallId& call, std::vector<NewInput> inputs);
+  // Runs settled inputs of the call again: each gets a successor at its index, whose output takes the place of the one
+  // that was, with a later entry. All or none. What runs already, or is of a later try than is asked for, is left and
+  // its id given. notFound for an index that never was, exhausted and failedPrecondition as for put.
+  Result<std::vector<AcceptedInput>> retry(const CallId& call, std::vector<RetriedInput> wanted);
   // No inputs will follow the `count` ones.
   Result<void> finishInputs(const CallId& call, int count);
 
@@ -140,6 +158,12 @@ class Calls {
   // nothing to do (yet; see nextDeadline).
   std::vector<Lease> lease(const InstanceId& instance, const FunctionId& function, int most = 1,
                            const std::string& ticket = {});
+  // The store learns who holds what has run for two seconds, so that a restart need not run it again. Call every
+  // second.
+  void noteLeases();
+  // `instance` says that it has run `attempt` of the input. If its lease was forgotten with a restart and nobody else
+  // has had the input since, it holds it (again).
+  void reclaim(const InstanceId& instance, const FunctionId& function, const InputId& input, int attempt);
   // The outcome of an input that `instance` holds, exactly once. stale: it does not hold it (any more); nothing was
   // changed and there is no use in trying again; also when `attempt` is told and is not the one that runs. An Error:
   // not stored, try again.
@@ -171,7 +195,9 @@ class Calls {
 
   // The call's data streams. Pushing a chunk of an index seen before is ignored, one out of order is invalidArgument, a
   // full stream is exhausted: try again when the reader has acknowledged. A chunk with index 0 gets the next one.
-  Result<void> push(const CallId& call, Direction direction, std::vector<DataChunk> chunks);
+  // `from`: the container that yields them; failedPrecondition when another has the call's input now.
+  Result<void> push(const CallId& call, Direction direction, std::vector<DataChunk> chunks,
+                    const InstanceId& from = {});
   // Chunks with an index above `after`. notFound as for outputs; dataLoss when the call ended well before a
   // restart: streams are in memory only.
   Result<std::vector<DataChunk>> read(const CallId& call, Direction direction, std::int64_t after) const;

@@ -26,8 +26,8 @@ Outcome outcomeOf(OutcomeStatus status, std::string text) {
 
 Output Calls::Impl::outputOf(const InputEntry& input, Outcome outcome, std::int64_t sequence) const {
   const auto holder = input.holder ? input.holder->id : InstanceId{};
-  return Output{input.id, input.call->call.id, input.index, sequence, std::move(outcome), input.attempt,
-                holder,   input.startedAt,     clock.now()};
+  return Output{input.id,      input.call->call.id, input.index, sequence,        std::move(outcome),
+                input.attempt, input.again,         holder,      input.startedAt, clock.now()};
 }
 
 Result<void> Calls::Impl::finish(const std::vector<Ending>& endings, Batch batch) {

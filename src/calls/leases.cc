@@ -6,6 +6,7 @@
 namespace gridiron {
 namespace {
 
+constexpr Nanos kNoteAfter = std::chrono::seconds(2);
 constexpr Nanos kUnheard = std::chrono::minutes(1);  // a container may not end what was cancelled
 constexpr int kSeenForABatch = 1000;                 // of what waits, others' methods between them
 constexpr std::size_t kQuestions = 256;              // of a container, remembered
@@ -41,20 +42,38 @@ std::vector<InputEntry*> Calls::Impl::pickBatch(const InputQueue& queue) const {
 
 Lease Calls::Impl::hand(Holder& holder, InputEntry& entry) {
   GRID_CHECK(mayBecome(entry.state, InputState::running));
-  auto& queue = *entry.queue;
   unlink(entry);
   entry.state = InputState::running;
-  entry.holder = &holder;
   entry.startedAt = clock.now();
+  entry.forgotten = false;
+  hold(holder, entry);
+  if (entry.call->durable()) unnoted.emplace_back(entry.startedAt, entry.id);
+  const auto input = entry.describe();
+  tell([&](CallsObserver& o) { o.inputStarted(input); });
+  return leaseOf(entry);
+}
+
+Holder& Calls::Impl::holderOf(const InstanceId& instance, InputQueue& queue) {
+  auto& holder = holders[instance];
+  holder.id = instance;
+  holder.queue = &queue;
+  return holder;
+}
+
+void Calls::Impl::hold(Holder& holder, InputEntry& entry) {
+  auto& queue = *entry.queue;
+  entry.holder = &holder;
   entry.deadline = entry.startedAt + queue.function->timeout;
   timeouts.emplace(std::pair(entry.deadline, entry.place), &entry);
   ++queue.running;
   // An earlier attempt of it that the container has not ended yet: this one takes its place.
   if (holder.settledWithout.contains(entry.id)) release(holder, entry.id);
   holder.held.push_back(entry.id);
-  const auto input = entry.describe();
-  tell([&](CallsObserver& o) { o.inputStarted(input); });
-  return leaseOf(entry);
+}
+
+bool Calls::Impl::mayGoOn(const FunctionId& id) const {
+  const auto function = functions.find(id);
+  return function && !function->isGenerator;
 }
 
 Lease Calls::Impl::leaseOf(const InputEntry& entry) const {
@@ -149,14 +168,33 @@ std::vector<Lease> Calls::lease(const InstanceId& instance, const FunctionId& id
   }
   const auto picked = queue.function->batching.maxSize > 1 ? impl_->pickBatch(queue) : impl_->pick(queue, most);
   if (picked.empty()) return leases;
-  auto& holder = impl_->holders[instance];
-  holder.id = instance;
-  holder.queue = &queue;
+  auto& holder = impl_->holderOf(instance, queue);
   for (auto* input : picked) leases.push_back(impl_->hand(holder, *input));
   if (!ticket.empty()) {
     for (const auto* input : picked) impl_->questions.at(instance).given.push_back(input->id);
   }
   return leases;
+}
+
+void Calls::noteLeases() {
+  auto& unnoted = impl_->unnoted;
+  Batch batch;
+  for (; !unnoted.empty() && unnoted.front().first + kNoteAfter <= impl_->clock.now(); unnoted.pop_front()) {
+    const auto& [at, id] = unnoted.front();
+    const auto* entry = impl_->find(id);
+    if (!entry || entry->state != InputState::running || entry->startedAt != at) continue;
+    auto input = entry->describe();
+    input.args = entry->args;
+    batch.put(std::move(input));
+  }
+  if (!batch.empty()) (void)impl_->store.apply(batch);  // what is not noted is run again after a restart, no worse
+}
+
+void Calls::reclaim(const InstanceId& instance, const FunctionId& function, const InputId& id, int attempt) {
+  auto* entry = impl_->find(id);
+  if (!entry || !entry->forgotten || entry->state != InputState::queued || entry->call->unlined) return;
+  if (entry->queue->id != function || entry->attempt != attempt || !impl_->mayGoOn(function)) return;
+  impl_->hand(impl_->holderOf(instance, *entry->queue), *entry);
 }
 
 Result<Settled> Calls::settle(const InstanceId& instance, const InputId& id, Outcome outcome,
@@ -181,8 +219,9 @@ void Calls::abandon(const InstanceId& instance, const std::string& why, Blame bl
   for (const auto& id : holder.held) {
     if (!holder.settledWithout.contains(id)) {
       auto& entry = *impl_->find(id);
-      if (blame == Blame::grid && entry.losses < impl_->options.lossesAllowed && !entry.call->begun()) {
-        ++entry.losses;
+      const bool excused = blame == Blame::restart || entry.losses < impl_->options.lossesAllowed;
+      if (blame != Blame::container && excused && !entry.call->begun()) {
+        if (blame == Blame::grid) ++entry.losses;
         impl_->requeue(entry);
       } else {
         impl_->endAttemptSurely(entry, outcomeOf(OutcomeStatus::internalFailure, why));
@@ -191,6 +230,12 @@ void Calls::abandon(const InstanceId& instance, const std::string& why, Blame bl
     impl_->release(it->second, id);
   }
   impl_->holders.erase(instance);
+}
+
+std::vector<InstanceId> Calls::holders() const {
+  std::vector<InstanceId> all;
+  for (const auto& [instance, holder] : impl_->holders) all.push_back(instance);
+  return all;
 }
 
 std::vector<InputId> Calls::takeCancelled(const InstanceId& instance) {

@@ -29,6 +29,7 @@ Input InputEntry::describe() const {
   input.state = state;
   input.attempt = attempt;
   input.losses = losses;
+  input.again = again;
   if (holder) input.instance = holder->id;
   input.createdAt = createdAt;
   input.queuedAt = queuedAt;
@@ -90,19 +91,33 @@ CallEntry* Calls::Impl::adopt(StoredCall stored) {
   entry.touched = clock.now();
   entry.outputs = std::move(stored.outputs);
   calls.emplace(entry.call.id.value, std::move(owned));
-  for (const auto& output : entry.outputs) {
-    entry.byIndex[output.index].sequence = output.sequence;
-    entry.count(output.outcome.status);
-  }
+  for (const auto& output : entry.outputs) entry.byIndex[output.index].sequence = output.sequence;
   for (auto& input : stored.inputs) {
     if (input.state == InputState::settled) continue;
     const bool later = input.state == InputState::delayed && input.queuedAt > clock.now();
+    const bool held = input.state == InputState::running && !input.instance.empty() && mayGoOn(input.function);
+    const auto instance = input.instance;
+    const auto startedAt = input.startedAt;
     auto& queue = queueOf(input.function);
     auto& added = addInput(entry, queue, std::move(input));
+    added.forgotten = true;
     if (later) {
       delay(added);
+    } else if (held) {
+      added.place = back++;
+      added.state = InputState::running;
+      added.startedAt = startedAt;
+      hold(holderOf(instance, queue), added);
     } else {
       enqueue(added, back++);
+    }
+  }
+  for (const auto& output : entry.outputs) {
+    const auto& slot = entry.byIndex.at(output.index);
+    if (slot.open || slot.sequence != output.sequence) {
+      ++entry.replaced;
+    } else {
+      entry.count(output.outcome.status);
     }
   }
   if (entry.call.cancelled && entry.unfinished > 0) ending.insert(entry.call.id);
@@ -121,6 +136,7 @@ InputEntry& Calls::Impl::addInput(CallEntry& call, InputQueue& queue, Input inpu
   entry.index = input.index;
   entry.attempt = input.attempt;
   entry.losses = input.losses;
+  entry.again = input.again;
   entry.createdAt = input.createdAt;
   entry.queuedAt = input.queuedAt;
   inputs.emplace(entry.id.value, std::move(owned));

@@ -39,6 +39,8 @@ struct InputEntry {
   InputState state = InputState::queued;
   int attempt = 0;
   int losses = 0;
+  int again = 0;           // of the caller's own retries
+  bool forgotten = false;  // a lease of it may have been lost with a restart, and nobody has had it since
   Time createdAt{}, queuedAt{}, startedAt{};
   Time deadline{};         // while running
   std::int64_t place = 0;  // while queued or delayed: its turn, unique
@@ -57,7 +59,7 @@ struct Line {
 };
 
 struct CallEntry {
-  // What became of the input of an index: it is open, or its output has this sequence.
+  // What became of the input of an index: it is open, or its output has this sequence. Both: a caller's retry is open.
   struct Slot {
     InputEntry* open = nullptr;
     std::int64_t sequence = 0;
@@ -74,7 +76,8 @@ struct CallEntry {
   std::vector<Output> outputs;  // the n-th has sequence n + 1
   int unfinished = 0;
   int unsaid = 0;  // of the outputs, the last ones: the store does not have them yet, so nobody may see them
-  int succeeded = 0, cancelled = 0, timedOut = 0;  // of the outputs
+  int succeeded = 0, cancelled = 0, timedOut = 0;  // of the outputs, but for those
+  int replaced = 0;                                // whose input was retried by the caller
   bool saved = false;                              // its row is in the store
   bool adopted = false;                            // from the store: what streams it had are gone
   Time touched{};                                  // last change or question
@@ -89,10 +92,15 @@ struct CallEntry {
   CallInfo describe() const;
   bool durable() const { return call.kind != CallKind::web; }
   bool begun() const { return streams && (!streams->out.untouched() || !streams->in.complete()); }
-  void count(OutcomeStatus status) {
-    succeeded += status == OutcomeStatus::success;
-    cancelled += status == OutcomeStatus::terminated;
-    timedOut += status == OutcomeStatus::timeout;
+  bool isReplaced(const Output& output) const {
+    if (replaced == 0) return false;
+    const auto& slot = byIndex.at(output.index);
+    return slot.open || slot.sequence != output.sequence;
+  }
+  void count(OutcomeStatus status, int by = 1) {
+    succeeded += by * (status == OutcomeStatus::success);
+    cancelled += by * (status == OutcomeStatus::terminated);
+    timedOut += by * (status == OutcomeStatus::timeout);
   }
   Streams& flowing() {
     if (!streams) streams = std::make_unique<Streams>();
@@ -187,7 +195,9 @@ struct Calls::Impl {
   std::multimap<Time, CallEntry*> forgetting;                     // calls without open inputs: when to look at them
   std::set<CallId> ending;                                        // cancelled, with inputs that are not settled yet
   std::set<FunctionId> dooming;                                   // queues with a doom
-  std::vector<Batch> owed;  // changes that the store refused and that nobody will repeat
+  std::unordered_map<std::string, CallId> byKey;                  // of requests before the restart
+  std::deque<std::pair<Time, InputId>> unnoted;  // leases that the store does not know of, oldest first
+  std::vector<Batch> owed;                       // changes that the store refused and that nobody will repeat
   Time owedAt{};
   Time slicedAt{};                    // no slice before: the store refused one
   std::int64_t back = 0, front = -1;  // places
@@ -217,6 +227,10 @@ struct Calls::Impl {
   Result<std::vector<Input>> newOnes(const CallEntry& entry, std::vector<NewInput> wanted,
                                      std::vector<AcceptedInput>& accepted) const;
   Result<void> checkRoom(const InputQueue& queue, const std::vector<Input>& more) const;
+  Result<std::vector<Input>> successors(const CallEntry& entry, std::vector<RetriedInput> wanted,
+                                        std::vector<AcceptedInput>& accepted) const;
+  // Into the store (all or none), and behind what waits.
+  Result<void> accept(CallEntry& entry, std::vector<Input> inputs);
 
   // Moving inputs between states, each keeps every index in step (ledger.cc).
   void enqueue(InputEntry& entry, std::int64_t place);
@@ -264,6 +278,11 @@ struct Calls::Impl {
   Question hearQuestion(const InstanceId& instance, const std::string& ticket);
   // What the container was given and still has to run.
   std::vector<Lease> givenBefore(const InstanceId& instance) const;
+  Holder& holderOf(const InstanceId& instance, InputQueue& queue);
+  // The container has it since entry.startedAt.
+  void hold(Holder& holder, InputEntry& entry);
+  // May its container end it although control was restarted? Not what has streams: those were in memory.
+  bool mayGoOn(const FunctionId& function) const;
   // Settled while a container runs it: the container is to be told, one way or the other.
   void tellHolder(const Input& input, Terminate terminate, const std::string& why);
   // A container that runs one thing at a time and asks for the next has done with what was settled without it.

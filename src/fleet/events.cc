@@ -1,4 +1,5 @@
 #include <csignal>
+#include <utility>
 
 #include "fleet/ground.h"
 
@@ -19,6 +20,13 @@ std::string describe(const ExitInfo& exit, const Instance& instance) {
   return fmt::format("Container exited with code {}{}", exit.code, when);
 }
 
+// How many more starts may fail so. What the machine could not start it will not start the next time; a container that
+// was killed from outside says nothing of the next one.
+int toleratedAfter(const ExitInfo& exit) {
+  if (!exit.error.empty()) return 0;
+  return exit.signal == SIGKILL && !exit.outOfMemory ? 4 : 1;
+}
+
 }  // namespace
 
 // --- workers ---
@@ -32,6 +40,7 @@ void Fleet::workerJoined(const Worker& worker, WorkerPort& port, const std::vect
   std::vector<InstanceId> missing;
   for (auto& [id, record] : impl_->records) {
     if (record.instance.worker != worker.id) continue;
+    record.awaited = record.awaited && !alive.contains(id);
     if (!alive.contains(id)) {
       missing.push_back(id);
     } else if (record.killAt != Time{}) {
@@ -71,7 +80,7 @@ void Fleet::exited(const InstanceId& id, const ExitInfo& exit) {
       !record->everRan && (instance.readyAt == Time{} || impl_->clock.now() < instance.readyAt + kEarly);
   const auto text = describe(exit, instance);
   if (exit.outOfMemory) impl_->notice(instance, text);
-  if (!record->byUs && ranNothing) impl_->countFailure(*record, initFailure(text), exit.error.empty() ? 1 : 0);
+  if (!record->byUs && ranNothing) impl_->countFailure(*record, initFailure(text), toleratedAfter(exit));
   const bool quiet = (record->byUs && exit.error.empty()) || record->failed;
   const auto blame = record->byUs ? Blame::grid : Blame::container;
   const auto why = quiet && !instance.why.empty() ? instance.why : text;
@@ -89,7 +98,13 @@ void Fleet::containerHello(const InstanceId& id) {
 
 void Fleet::askedForInputs(const InstanceId& id) {
   auto* record = impl_->find(id);
-  if (!record || record->instance.state != InstanceState::starting) return;
+  if (!record) return;
+  if (std::exchange(record->unheard, false) && record->instance.state == InstanceState::ready) {
+    record->idleSince = impl_->clock.now();
+    record->stopAt = {};
+    impl_->work();
+  }
+  if (record->instance.state != InstanceState::starting) return;
   auto& instance = record->instance;
   const auto now = impl_->clock.now();
   instance.readyAt = record->idleSince = now;

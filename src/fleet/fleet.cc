@@ -3,6 +3,11 @@
 #include "fleet/ground.h"
 
 namespace gridiron {
+namespace {
+
+constexpr const char* kRestarted = "control was restarted";
+
+}  // namespace
 
 Fleet::Fleet(Store& store, Calls& calls, const Functions& functions, StartOrders& orders, Meter& meter,
              const Clock& clock)
@@ -22,17 +27,52 @@ void Fleet::onWork(std::function<void()> wake) { impl_->wake = std::move(wake); 
 Result<void> Fleet::load() {
   ASSIGN_OR_RETURN(auto left, impl_->store.instances({}, true, 0));
   Batch batch;
+  std::set<InstanceId> alive;
   for (auto& instance : left) {
+    if (impl_->expectBack(instance)) {
+      alive.insert(instance.id);
+      continue;
+    }
     // Nobody saw how long it ran after that.
     instance.goneAt = instance.readyAt != Time{} ? instance.readyAt : instance.orderedAt;
     instance.state = InstanceState::gone;
-    instance.why = "control was restarted";
+    instance.why = kRestarted;
     impl_->meter.container(instance);
     batch.put(instance);
   }
+  for (const auto& holder : impl_->calls.holders()) {
+    if (!alive.contains(holder)) impl_->calls.abandon(holder, kRestarted, Blame::restart);
+  }
   // The meter writes by itself: it may have been told of containers that have no row yet.
-  RETURN_IF_ERROR(impl_->meter.closeOpen({}));
+  RETURN_IF_ERROR(impl_->meter.closeOpen(alive));
   return impl_->store.apply(batch);
+}
+
+// Its worker may come back with it; if it does not in time, expire() finds its worker lost.
+bool Fleet::Impl::expectBack(const Instance& instance) {
+  auto function = functions.find(instance.function);
+  if (!function || function->isBuilder || instance.worker.empty()) return false;
+  const auto now = clock.now();
+  Record record;
+  record.instance = instance;
+  record.reserved = withDefaults(instance.resources);
+  record.everRan = true;  // it may have
+  record.idleSince = now;
+  record.earlier = record.awaited = record.unheard = true;
+  if (instance.state == InstanceState::starting) {
+    record.stopAt = now + function->startupTimeout;
+  } else if (instance.state == InstanceState::ready) {
+    // Longer than that it cannot be busy with something that it was given before.
+    record.stopAt = now + function->timeout + options.defaultGrace;
+  }
+  auto& entry = served[instance.function];
+  if (!entry.function) entry.function = function;
+  record.function = std::move(function);
+  records.emplace(instance.id, std::move(record));
+  auto& worker = workers[instance.worker];
+  worker.worker.id = instance.worker;
+  worker.lostAt = now;
+  return true;
 }
 
 void Fleet::deploy(const FunctionId& id) {
@@ -115,6 +155,8 @@ std::optional<Instance> Fleet::find(const InstanceId& id) const {
   const auto it = impl_->gone.find(id);
   return it == impl_->gone.end() ? std::nullopt : std::optional<Instance>(it->second);
 }
+
+bool Fleet::lives(const InstanceId& id) const { return impl_->records.contains(id); }
 
 std::vector<Instance> Fleet::instances() const {
   std::vector<Instance> list;

@@ -106,7 +106,8 @@ class Fleet final : public CallsObserver {
   void observe(FleetObserver& observer);
   // Called (from within any verb) when step() has something to do soon. Must only note or post, never call step itself.
   void onWork(std::function<void()> wake);
-  // After a restart: closes the records of containers that an earlier process left.
+  // After a restart, when calls has loaded: containers that an earlier process had are kept if their workers come back
+  // with them within workerGrace; the records of the others are closed, and what they held is run again.
   Result<void> load();
 
   // --- what apps do ---
@@ -140,6 +141,7 @@ class Fleet final : public CallsObserver {
   // graceful: finishes what it runs.
   Result<void> stop(const InstanceId& instance, bool graceful, const std::string& why);
   std::optional<Instance> find(const InstanceId& instance) const;  // also gone ones, for a while
+  bool lives(const InstanceId& instance) const;                    // known and not gone
   std::vector<Instance> instances() const;                         // that are not gone
   std::vector<Worker> workers() const;
   FunctionStats stats(const FunctionId& function) const;

@@ -164,6 +164,27 @@ TEST_F(FleetTest, ACrashBeforeItIsReadyIsTriedOnceMore) {
   EXPECT_EQ(outcomeOf(call)->exception, "Container ran out of memory before it was ready (it was given 128 MiB)");
 }
 
+TEST_F(FleetTest, ContainersThatAreKilledOnTheirWayUpAreReplaced) {
+  const auto call = request(f);
+  const auto other = request(f);
+  ASSERT_EQ(port.started.size(), 2u);
+  const ExitInfo killed{.code = 0, .signal = SIGKILL, .outOfMemory = false, .error = {}};
+  const auto first = port.started[0].instance, second = port.started[1].instance;
+  clock.advance(10ms);
+  exit(first, killed);
+  exit(second, killed);
+  for (const Nanos wait : {1s, 2s, 4s}) {
+    pass(wait);
+    EXPECT_FALSE(outcomeOf(call));
+    exit(lastStarted(), killed);
+  }
+  pass(8s);
+  ASSERT_EQ(port.started.size(), 6u) << "the two together count as one";
+  exit(lastStarted(), killed);
+  EXPECT_EQ(outcomeOf(call)->status, OutcomeStatus::initFailure) << "somebody means it";
+  EXPECT_TRUE(outcomeOf(other));
+}
+
 TEST_F(FleetTest, AWorkersReasonForNotStartingReachesTheCaller) {
   const auto call = request(f);
   exit(lastStarted(), {.code = 0, .signal = 0, .outOfMemory = false, .error = "image im-1: no space left"});
@@ -509,18 +530,104 @@ TEST_F(FleetTest, UseIsWrittenDownForContainersAndInputs) {
   EXPECT_EQ(store->instance(ta).value()->state, InstanceState::gone);
 }
 
+// The grid's objects of a process that comes after a kill, on the same store; workers join it with FakePorts.
+struct Successor {
+  Successor(Store& store, FunctionTable& functions, StartOrders& orders, FakeClock& clock)
+      : calls(store, functions, clock), meter(store, clock), fleet(store, calls, functions, orders, meter, clock) {
+    EXPECT_TRUE(calls.load().ok());
+    EXPECT_TRUE(fleet.load().ok());
+    fleet.deploy(FunctionId{"fu-f"});
+  }
+  void join(std::vector<InstanceId> running) {
+    Worker worker;
+    worker.id = WorkerId{"wk-1"};
+    worker.milliCpu = 2000;
+    worker.memoryMb = 1024;
+    fleet.workerJoined(worker, port, running);
+    fleet.step();
+  }
+  Calls calls;
+  Meter meter;
+  Fleet fleet;
+  FakePort port;
+};
+
 TEST_F(FleetTest, AfterARestartLeftContainersAreClosedInTheBooks) {
   request(f);
   const auto ta = lastStarted();
   makeReady(ta);
+  const Time ready = clock.now();
   pass(2s);
-  Calls otherCalls{*store, functions, clock};
-  Meter otherMeter{*store, clock};
-  Fleet restarted{*store, otherCalls, functions, orders, otherMeter, clock};
-  ASSERT_TRUE(restarted.load().ok());
-  EXPECT_TRUE(store->instances({}, true, 0).value().empty());
-  EXPECT_EQ(store->instance(ta).value()->why, "control was restarted");
-  EXPECT_TRUE(restarted.killSwitch(ta));
+  Successor next(*store, functions, orders, clock);
+  clock.advance(10s);
+  next.fleet.step();  // its worker has not come back
+  next.fleet.step();
+  EXPECT_EQ(store->instance(ta).value()->goneAt, ready) << "nobody saw how long it ran";
+  EXPECT_TRUE(next.fleet.killSwitch(ta));
+}
+
+// The meter's record was written and the container's row was only when it had been ordered.
+TEST_F(FleetTest, ABillOfAContainerThatDoesNotComeBackIsClosedWhateverItsRowSays) {
+  request(f);
+  const auto ta = lastStarted();
+  pass(3s);
+  makeReady(ta);
+  ASSERT_TRUE(meter.flush().ok());
+  Successor next(*store, functions, orders, clock);
+  next.join({});
+  ASSERT_TRUE(next.meter.flush().ok());
+  ASSERT_EQ(store->usage({}).value().size(), 1u);
+  EXPECT_NE(store->usage({}).value()[0].endedAt, Time{});
+}
+
+TEST_F(FleetTest, AContainerWhoseWorkerComesBackAfterARestartServesOn) {
+  const auto call = request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  const auto lease = calls.lease(ta, f);
+  pass(2s);
+  calls.noteLeases();
+  Successor next(*store, functions, orders, clock);
+  EXPECT_TRUE(next.fleet.find(ta).has_value()) << "it may ask before its worker has said hello";
+  next.join({ta});
+  EXPECT_THAT(next.port.told, IsEmpty());
+  EXPECT_THAT(next.port.started, IsEmpty()) << "what it holds is not run again";
+  EXPECT_EQ(next.calls.settle(ta, lease[0].input.id, {}).value(), Settled::accepted);
+  next.fleet.askedForInputs(ta);
+  EXPECT_FALSE(next.fleet.killSwitch(ta));
+  clock.advance(10min);
+  next.fleet.step();
+  next.fleet.step();
+  EXPECT_EQ(next.fleet.find(ta)->why, "idle") << "and goes when nothing comes";
+}
+
+TEST_F(FleetTest, AContainerThatIsNotThereAfterARestartGivesItsInputsBack) {
+  request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  calls.lease(ta, f);
+  pass(2s);
+  calls.noteLeases();
+  Successor next(*store, functions, orders, clock);
+  next.join({});
+  next.fleet.step();
+  EXPECT_EQ(next.calls.demandOf(f).queued, 1);
+  EXPECT_EQ(next.port.started.size(), 1u);
+}
+
+TEST_F(FleetTest, AfterARestartAContainerCountsAsBusyUntilItAsks) {
+  request(f);
+  const auto ta = lastStarted();
+  makeReady(ta);
+  calls.lease(ta, f);  // for less than it takes to be noted
+  fleet.step();
+  pass(2s);
+  Successor next(*store, functions, orders, clock);
+  next.join({ta});
+  EXPECT_EQ(next.port.started.size(), 1u) << "it may run something: what waits does not wait for it";
+  clock.advance(10min);
+  next.fleet.step();
+  EXPECT_THAT(next.port.told, Contains("stop " + ta.value + " 30s")) << "it never asked";
 }
 
 // The meter's record was written and the container's row was not.

@@ -83,12 +83,15 @@ void Fleet::Impl::bury(InstanceId id, std::string why, Blame blame) {
   const auto it = records.find(id);
   if (it == records.end()) return;
   Instance instance = it->second.instance;
+  const bool awaited = it->second.awaited, earlier = it->second.earlier;
   const bool once = it->second.once;
   const bool unfinished = once && (!it->second.everRan || calls.heldBy(id) > 0);
   if ((it->second.failed || unfinished) && instance.exitCode == 0) instance.exitCode = 1;  // it ended in good order
   records.erase(it);
   instance.state = InstanceState::gone;
   instance.goneAt = clock.now();
+  // Nobody saw how long it ran after that.
+  if (awaited) instance.goneAt = instance.readyAt != Time{} ? instance.readyAt : instance.orderedAt;
   if (!why.empty()) instance.why = why;
   if (gone.size() >= kGoneKept) {
     auto oldest = gone.begin();
@@ -99,6 +102,7 @@ void Fleet::Impl::bury(InstanceId id, std::string why, Blame blame) {
   }
   gone[id] = instance;
   meter.container(instance);
+  if (earlier && instance.readyAt == Time{}) closeBills();  // the one that we know may be from before it was ready
   calls.abandon(id, instance.why, blame);
   if (once && calls.demandOf(instance.function).queued > 0) {
     Outcome outcome;
@@ -110,6 +114,13 @@ void Fleet::Impl::bury(InstanceId id, std::string why, Blame blame) {
   work();
 }
 
+void Fleet::Impl::closeBills() {
+  std::set<InstanceId> alive;
+  for (const auto& [id, record] : records) alive.insert(id);
+  // Tried again at the next restart, should it fail.
+  (void)meter.closeOpen(alive);
+}
+
 void Fleet::Impl::countFailure(Record& record, const Outcome& outcome, int tolerated) {
   if (record.failed) return;
   record.failed = true;
@@ -117,6 +128,8 @@ void Fleet::Impl::countFailure(Record& record, const Outcome& outcome, int toler
   if (record.once) return calls.failWaiting(id, outcome);
   auto& entry = served[id];
   if (record.superseded || (entry.function && entry.function->definitionId != record.instance.definition)) return;
+  // Those that were on their way together fail together: that is one failure.
+  if (tolerated > 0 && record.instance.orderedAt < entry.lastFailure) return;
   ++entry.failures;
   entry.lastFailure = clock.now();
   notice(record.instance, outcome.exception);

@@ -33,6 +33,9 @@ struct Fleet::Impl {
     bool everRan = false;     // had an input
     bool failed = false;      // its start was found to fail
     bool byUs = false;        // its end was ordered: not its fault
+    bool earlier = false;     // of before control's restart
+    bool awaited = false;     // its worker has not confirmed since that it is there
+    bool unheard = false;     // it has not asked for inputs since; what it runs we may not know before
     Time idleSince{};
     Time yieldedAt{};  // when it was told to make room for another
     std::vector<StartPhase> workerPhases;
@@ -80,6 +83,8 @@ struct Fleet::Impl {
   void drain(Record& record, const std::string& why);
   // SIGTERM now (SIGKILL after `grace`).
   void stopNow(Record& record, Nanos grace, const std::string& why);
+  // Those that are open of containers that are not among ours.
+  void closeBills();
   // It is no more. Its inputs are run again or fail.
   void bury(InstanceId id, std::string why, Blame blame);  // by value: both may be of what is buried
   // One more start of the function failed. After `tolerated` failures in a row what waits ends with the outcome.
@@ -109,6 +114,10 @@ struct Fleet::Impl {
   // No worker can hold it, or it cannot be composed: what waits is told.
   void refuse(Record& record, const std::string& why);
   bool order(Record& record, const plan::Placement& placement);
+
+  // --- fleet.cc ---
+  // After a restart: is the container's return waited for?
+  bool expectBack(const Instance& instance);
 };
 
 }  // namespace gridiron

@@ -181,7 +181,7 @@ std::vector<plan::Evictable> Fleet::Impl::idleFor(const plan::Claim& claim) {
   for (const auto& [id, record] : records) {
     const auto& function = record.instance.function;
     if (record.instance.state != InstanceState::ready || function == claim.function) continue;
-    if (calls.heldBy(id) > 0 || calls.demandOf(function).queued > 0 || left[function] <= 0) continue;
+    if (record.unheard || calls.heldBy(id) > 0 || calls.demandOf(function).queued > 0 || left[function] <= 0) continue;
     const auto warmUntil = record.idleSince + kWarm;
     if (!hasNone && clock.now() < warmUntil) {
       sooner(again, warmUntil);

@@ -65,6 +65,7 @@ void Fleet::Impl::expire() {
         instance.why = fmt::format("Container start-up hit its timeout of {}s", limit);
         countFailure(*record, initFailure(instance.why), 0);
       }
+      if (record->unheard) instance.why = "it did not ask for inputs after control was restarted";
       stopNow(*record, options.defaultGrace, instance.why);
     } else if (instance.state == InstanceState::draining && record->stopAt == Time{} && record->killAt == Time{} &&
                record->giveUpAt == Time{} && calls.heldBy(id) == 0) {
@@ -105,7 +106,8 @@ std::map<FunctionId, plan::FunctionView> Fleet::Impl::functionViews() const {
     const auto it = views.find(record.instance.function);
     if (it == views.end() || record.once || record.superseded) continue;
     auto& view = it->second;
-    const int held = calls.heldBy(instanceId);
+    int held = calls.heldBy(instanceId);
+    if (record.unheard) held = std::max(held, slotsOf(*record.function));
     switch (record.instance.state) {
       case InstanceState::starting:
         ++view.starting;

@@ -1,5 +1,6 @@
 #include "main/grid.h"
 
+#include <arpa/inet.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,6 +43,14 @@ using namespace std::chrono_literals;
 // "0.0.0.0:8400" → 8400.
 int portOfAddress(const std::string& address) { return std::stoi(address.substr(address.rfind(':') + 1)); }
 
+// The IPv4 address of "ADDRESS:PORT", when it is one and not all of the host's.
+std::string onlyAddress(const std::string& listen) {
+  const std::string host = listen.substr(0, listen.rfind(':'));
+  if (host == "localhost") return "127.0.0.1";
+  in_addr address{};
+  return ::inet_pton(AF_INET, host.c_str(), &address) == 1 && address.s_addr != INADDR_ANY ? host : "";
+}
+
 net::DoorOptions doorOptions(const Settings& settings) {
   net::DoorOptions out;
   if (!settings.tlsCertificate.empty()) out.tls = net::TlsFiles{settings.tlsCertificate, settings.tlsKey};
@@ -65,6 +74,7 @@ struct Grid::Impl {
   edge::WorkerLinks::Hooks linkHooks();
   edge::IngressParts ingressParts();
   edge::WebhookParts webhookParts();
+  static Task<void> stopWorker(Impl& self);
   static Task<void> finish(Impl& self);
 
   Settings settings;
@@ -140,6 +150,7 @@ Result<void> Grid::Impl::openControl() {
   fleet = std::make_unique<Fleet>(*store, *calls, catalog->apps(), *orders, *meter, clock);
   driver = std::make_unique<edge::Driver>(io, *calls, *fleet, catalog->apps(), *meter);
   driver->alsoEachSecond([this] { catalog->expire(); });
+  driver->alsoEachSecond([this] { calls->noteLeases(); });
   schedules = std::make_unique<edge::Schedules>(*store, *calls, catalog->apps(), clock);
   catalog->apps().observe(*schedules);
   driver->alsoEachSecond([this] { schedules->turn(); });
@@ -262,20 +273,21 @@ net::HttpHandler Grid::Impl::router() {
 Result<void> Grid::Impl::startWorker() {
   ASSIGN_OR_RETURN(worker, LocalWorker::start(settings, {.controlUrl = fmt::format("http://127.0.0.1:{}", port),
                                                          .secret = workerSecret,
+                                                         .gridHost = onlyAddress(settings.listen),
                                                          .gridPort = port}));
   return {};
 }
 
 Grid::Grid(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Result<std::unique_ptr<Grid>> Grid::open(const Settings& settings) {
+Result<std::unique_ptr<Grid>> Grid::open(const Settings& settings, GridParts parts) {
   auto impl = std::make_unique<Impl>(settings);
   RETURN_IF_ERROR(impl->openStores());
   RETURN_IF_ERROR(impl->listen());
   RETURN_IF_ERROR(impl->openControl());
   impl->openEdge();
   RETURN_IF_ERROR(impl->openAdmin());
-  RETURN_IF_ERROR(impl->startWorker());
+  if (parts == GridParts::all) RETURN_IF_ERROR(impl->startWorker());
   return std::unique_ptr<Grid>(new Grid(std::move(impl)));
 }
 
@@ -293,7 +305,7 @@ Result<void> Grid::run() {
 }
 
 // Containers end first, while control still takes what they have to say; then the door is closed.
-Task<void> Grid::Impl::finish(Impl& self) {
+Task<void> Grid::Impl::stopWorker(Impl& self) {
   Notifier stopped(self.io);
   bool done = false;
   self.workerStop = std::thread([&] {
@@ -304,6 +316,10 @@ Task<void> Grid::Impl::finish(Impl& self) {
     });
   });
   while (!done) co_await stopped.wait(1h);
+}
+
+Task<void> Grid::Impl::finish(Impl& self) {
+  if (self.worker) co_await stopWorker(self);
   self.links.reset();
   co_await self.door->drain(1s);
   self.io.stop();

@@ -7,13 +7,15 @@
 
 namespace gridiron {
 
-// A whole grid: control on the caller's thread, and a worker for this machine on threads of its own, which reaches
-// control through the door like any other worker. Only construction and connection happen here.
+enum class GridParts { all, controlOnly };
+
+// A whole grid: control on the caller's thread, and (GridParts::all) a worker for this machine on threads of its own,
+// which reaches control through the door like any other worker. Only construction and connection happen here.
 class Grid {
  public:
   // Loads what the data folder has (whose lock the caller holds), sweeps what a killed grid left on the machine, and
   // listens. Errors name what stands in the way.
-  static Result<std::unique_ptr<Grid>> open(const Settings& settings);
+  static Result<std::unique_ptr<Grid>> open(const Settings& settings, GridParts parts);
   ~Grid();
 
   // Serves until stop(); then drains the door, stops the containers, and writes what is still in memory.

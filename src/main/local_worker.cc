@@ -1,7 +1,5 @@
 #include "main/local_worker.h"
 
-#include <arpa/inet.h>
-
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -46,14 +44,6 @@ Result<std::string> initPath() {
   return path.string();
 }
 
-// The IPv4 address of "ADDRESS:PORT", when it is one and not all of the host's.
-std::string onlyAddress(const std::string& listen) {
-  const std::string host = listen.substr(0, listen.rfind(':'));
-  if (host == "localhost") return "127.0.0.1";
-  in_addr address{};
-  return ::inet_pton(AF_INET, host.c_str(), &address) == 1 && address.s_addr != INADDR_ANY ? host : "";
-}
-
 sandbox::Sandboxes::Options sandboxOptions(const Settings& settings, const LocalWorker::Options& options,
                                            const std::string& init) {
   const std::string instance = instanceOf(settings.data);
@@ -64,7 +54,7 @@ sandbox::Sandboxes::Options sandboxOptions(const Settings& settings, const Local
   out.initPath = init;
   out.bridge = "gridiron" + instance;
   out.subnet = fmt::format("10.{}.{}.0/20", 128 + slot / 16, slot % 16 * 16);
-  out.gridHost = onlyAddress(settings.listen);
+  out.gridHost = options.gridHost;
   out.gridPort = options.gridPort;
   out.instance = instance;
   return out;

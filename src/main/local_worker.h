@@ -14,7 +14,8 @@ class LocalWorker {
   struct Options {
     std::string controlUrl;
     std::string secret;
-    int gridPort = 8400;  // what `grid.internal` answers on
+    std::string gridHost;  // IPv4 address that `grid.internal` leads to; "": all of this machine's
+    int gridPort = 8400;
   };
   // Removes what an earlier process on the same data folder left on the machine, then starts.
   static Result<std::unique_ptr<LocalWorker>> start(const Settings& settings, const Options& options);

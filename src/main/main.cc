@@ -67,7 +67,16 @@ class CommandLine {
   }
 
   void addUp() {
-    add(app_, "up", "run a grid on this machine until SIGTERM", true, [](const Configuration& c) { return runUp(c); });
+    add(app_, "up", "run a grid on this machine until SIGTERM", true,
+        [](const Configuration& c) { return runUp(c, GridParts::all); });
+    add(app_, "control", "run a grid without a worker: others join it", true,
+        [](const Configuration& c) { return runUp(c, GridParts::controlOnly); });
+    CLI::App* worker = add(app_, "worker", "run this machine's worker for a grid that runs elsewhere", true,
+                           [this](const Configuration& c) { return runWorker(c, join_); });
+    worker->add_option("--join", join_.url, "URL of the grid's door")->required();
+    worker->add_option("--secret-file", join_.secretFile, "a copy of worker-secret in the grid's data folder")
+        ->required()
+        ->check(CLI::ExistingFile);
   }
 
   void addTokens() {
@@ -134,6 +143,7 @@ class CommandLine {
   bool configured_ = true;  // the command needs the configuration
   Format format_ = Format::text;
   std::string name_;
+  Join join_;
   NewSecret secret_;
   UsageFilter usage_;
 };

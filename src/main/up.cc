@@ -1,6 +1,8 @@
 #include "main/up.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
@@ -10,12 +12,16 @@
 #include <atomic>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
+#include <future>
 #include <thread>
 
 #include "base/fd.h"
+#include "edge/link/link.h"
 #include "main/admin_client.h"
 #include "main/data_folder.h"
 #include "main/grid.h"
+#include "main/local_worker.h"
 #include "sandbox/sandbox.h"
 
 namespace gridiron {
@@ -34,11 +40,11 @@ void onSignal(int) {
   errno = saved;
 }
 
-// Turns SIGTERM and SIGINT into grid.stop(), on a thread of its own. A handler and not a blocked signal: programs that
+// Turns SIGTERM and SIGINT into stop(), on a thread of its own. A handler and not a blocked signal: programs that
 // the grid starts inherit what is blocked.
 class StopOnSignal {
  public:
-  explicit StopOnSignal(Grid& grid) {
+  explicit StopOnSignal(std::function<void()> stop) {
     int ends[2];
     GRID_CHECK(::pipe2(ends, O_CLOEXEC) == 0);
     read_ = Fd(ends[0]);
@@ -48,7 +54,7 @@ class StopOnSignal {
     action.sa_handler = onSignal;
     action.sa_flags = SA_RESTART;
     for (int signo : {SIGTERM, SIGINT}) ::sigaction(signo, &action, nullptr);
-    thread_ = std::thread([this, &grid] { watch(grid); });
+    thread_ = std::thread([this, stop = std::move(stop)] { watch(stop); });
   }
   ~StopOnSignal() {
     ended_ = true;
@@ -69,11 +75,11 @@ class StopOnSignal {
       return got > 0 && ::read(read_.get(), &byte, 1) == 1;
     }
   }
-  void watch(Grid& grid) {
+  void watch(const std::function<void()>& stop) {
     waitForByte(-1);
     if (ended_) return;
     spdlog::info("stopping (a second signal ends at once)");
-    grid.stop();
+    stop();
     bool again = waitForByte(kStopMillis);
     if (ended_) return;
     spdlog::error(again ? "ended at once by a second signal" : "did not end in time: ended at once");
@@ -101,26 +107,73 @@ void announce(const Configuration& configuration, bool first) {
   std::fflush(stdout);
 }
 
+void beginLog(const Configuration& configuration) {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("gridiron"));
+  spdlog::set_level(spdlog::level::from_str(configuration.settings.logLevel));
+  for (const auto& warning : configuration.warnings) spdlog::warn("{}", warning);
+}
+
+// IPv4 address and port of a grid's door, as its URL has them.
+Result<std::pair<std::string, int>> doorOf(const std::string& url) {
+  const auto scheme = url.find("://");
+  std::string host = scheme == std::string::npos ? url : url.substr(scheme + 3);
+  host = host.substr(0, host.find('/'));
+  std::string port = url.starts_with("https://") ? "443" : "80";
+  if (const auto colon = host.rfind(':'); colon != std::string::npos) {
+    port = host.substr(colon + 1);
+    host = host.substr(0, colon);
+  }
+  addrinfo wanted{}, *found = nullptr;
+  wanted.ai_family = AF_INET;
+  wanted.ai_socktype = SOCK_STREAM;
+  if (const int failed = ::getaddrinfo(host.c_str(), port.c_str(), &wanted, &found); failed != 0)
+    return makeError(Code::invalidArgument, "--join {}: {}", url, ::gai_strerror(failed));
+  const auto* address = reinterpret_cast<const sockaddr_in*>(found->ai_addr);
+  char text[INET_ADDRSTRLEN] = {};
+  ::inet_ntop(AF_INET, &address->sin_addr, text, sizeof text);
+  const std::pair<std::string, int> door(text, ntohs(address->sin_port));
+  ::freeaddrinfo(found);
+  return door;
+}
+
 }  // namespace
 
-Result<void> runUp(const Configuration& configuration) {
+Result<void> runUp(const Configuration& configuration, GridParts parts) {
   const Settings& settings = configuration.settings;
-  spdlog::set_default_logger(spdlog::stderr_color_mt("gridiron"));
-  spdlog::set_level(spdlog::level::from_str(settings.logLevel));
-  for (const auto& warning : configuration.warnings) spdlog::warn("{}", warning);
-  if (::geteuid() == 0) RETURN_IF_ERROR(sandbox::makeRootAMount());
+  beginLog(configuration);
+  if (parts == GridParts::all && ::geteuid() == 0) RETURN_IF_ERROR(sandbox::makeRootAMount());
   ASSIGN_OR_RETURN(auto folder, DataFolder::lock(settings.data));
   std::error_code ignored;
   bool first = !std::filesystem::exists(databasePath(folder.path()), ignored);
-  ASSIGN_OR_RETURN(auto grid, Grid::open(settings));
+  ASSIGN_OR_RETURN(auto grid, Grid::open(settings, parts));
   Result<void> ended;
   {
-    StopOnSignal stopper(*grid);
+    StopOnSignal stopper([&grid] { grid->stop(); });
     std::thread announcer([&] { announce(configuration, first); });
     ended = grid->run();
     announcer.join();
   }
   return ended;
+}
+
+Result<void> runWorker(const Configuration& configuration, const Join& join) {
+  const Settings& settings = configuration.settings;
+  beginLog(configuration);
+  ASSIGN_OR_RETURN(const std::string secret, edge::loadWorkerSecret(join.secretFile));
+  ASSIGN_OR_RETURN(const auto door, doorOf(join.url));
+  RETURN_IF_ERROR(sandbox::makeRootAMount());
+  ASSIGN_OR_RETURN(auto folder, DataFolder::lock(settings.data));
+  ASSIGN_OR_RETURN(
+      auto worker,
+      LocalWorker::start(settings,
+                         {.controlUrl = join.url, .secret = secret, .gridHost = door.first, .gridPort = door.second}));
+  std::promise<void> ended;
+  StopOnSignal stopper([&] {
+    worker->stop(std::min<Nanos>(settings.stopGrace, std::chrono::seconds(6)));
+    ended.set_value();
+  });
+  ended.get_future().wait();
+  return {};
 }
 
 }  // namespace gridiron

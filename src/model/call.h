@@ -36,6 +36,7 @@ struct Call {
   Time createdAt{};
   int expectedInputs = -1;  // told by finishInputs; -1: not told
   bool cancelled = false;
+  std::string key;  // of the request that made it, "" when it had none: a repetition of it means this call
   bool operator==(const Call&) const = default;
 };
 
@@ -69,6 +70,7 @@ struct Input {
   InputState state = InputState::queued;
   int attempt = 0;      // retries so far
   int losses = 0;       // times its container went without fault of the input
+  int again = 0;        // it takes the place of an input whose failure the caller did not take: which try that is
   InstanceId instance;  // while running
   Time createdAt{};
   Time queuedAt{};   // of this attempt; while delayed: when it is due
@@ -109,6 +111,7 @@ struct Output {
   std::int64_t sequence = 0;  // place in the call's output log, from 1
   Outcome outcome;
   int attempt = 0;
+  int again = 0;  // the input's
   InstanceId instance;
   Time startedAt{};
   Time settledAt{};

@@ -68,11 +68,13 @@ template <class A>
 void fields(A& a, Call& v) {
   a(1, v.id), a(2, v.function), a(3, v.app), a(4, v.kind), a(5, v.mode), a(6, v.returnExceptions);
   a(7, v.fromSpawnMap), a(8, v.parent), a(9, v.createdAt), a(10, v.expectedInputs), a(11, v.cancelled);
+  a(12, v.key);
 }
 template <class A>
 void fields(A& a, Input& v) {
   a(1, v.id), a(2, v.call), a(3, v.function), a(4, v.index), a(5, v.args), a(6, v.method), a(7, v.state);
   a(8, v.attempt), a(9, v.losses), a(10, v.instance), a(11, v.createdAt), a(12, v.queuedAt), a(13, v.startedAt);
+  a(14, v.again);
 }
 template <class A>
 void fields(A& a, Outcome& v) {
@@ -82,7 +84,7 @@ void fields(A& a, Outcome& v) {
 template <class A>
 void fields(A& a, Output& v) {
   a(1, v.input), a(2, v.call), a(3, v.index), a(4, v.sequence), a(5, v.outcome), a(6, v.attempt);
-  a(7, v.instance), a(8, v.startedAt), a(9, v.settledAt);
+  a(7, v.instance), a(8, v.startedAt), a(9, v.settledAt), a(10, v.again);
 }
 template <class A>
 void fields(A& a, StartPhase& v) {

@@ -116,7 +116,8 @@ Result<void> Database::execute(const char* sql) {
 }
 
 Result<Transaction> Transaction::begin(Database& db) {
-  RETURN_IF_ERROR(db.execute("BEGIN IMMEDIATE"));
+  ASSIGN_OR_RETURN(auto statement, db.prepare("BEGIN IMMEDIATE"));
+  RETURN_IF_ERROR(statement.run());
   return Transaction(db);
 }
 
@@ -125,7 +126,8 @@ Transaction::~Transaction() {
 }
 
 Result<void> Transaction::commit() {
-  RETURN_IF_ERROR(db_->execute("COMMIT"));
+  ASSIGN_OR_RETURN(auto statement, db_->prepare("COMMIT"));
+  RETURN_IF_ERROR(statement.run());
   db_ = nullptr;
   return {};
 }

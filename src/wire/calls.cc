@@ -77,7 +77,8 @@ void writeOutput(const Output& output, api::FunctionGetOutputsItem& out) {
   out.set_task_id(output.instance.str());
   out.set_input_started_at(toSeconds(output.startedAt));
   out.set_output_created_at(toSeconds(output.settledAt));
-  out.set_retry_count(0);
+  // Not the attempts: a client drops what is not of the try that it waits for, and ours are no concern of its.
+  out.set_retry_count(static_cast<std::uint32_t>(output.again));
 }
 
 DataChunk readChunk(api::DataChunk&& chunk) {

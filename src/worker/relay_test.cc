@@ -187,17 +187,60 @@ TEST_F(RelayTest, WhatComesBeforeACallIsWaitedFor) {
   EXPECT_EQ(receive(call), "re: one");
 }
 
-TEST_F(RelayTest, WithoutControlTheContainerIsToldToTryAgain) {
+TEST_F(RelayTest, ACallWaitsForControlToComeBack) {
   net::GrpcChannel nowhere(io, "http://127.0.0.1:1");
-  const auto lost = std::make_shared<Relay>(Relay{io, over(nowhere), "http://127.0.0.1:1", "", {}, nullptr});
-  own.emplace(io, net::DoorOptions{}, [relay = std::shared_ptr<const Relay>(lost)](auto exchange) {
-    return relayExchange(relay, std::move(exchange));
-  });
-  address = *own->listen("127.0.0.1:0");
-  inside.emplace(io, "http://" + address);
+  int attempts = 0;
+  relay->channelFor = [&](const std::string&) -> net::GrpcChannel& { return ++attempts < 3 ? nowhere : up; };
   const auto call = open(kEcho);
+  send(call, "one", true);
+  EXPECT_EQ(receive(call), "re: one");
+  EXPECT_EQ(receive(call), std::nullopt);
+  EXPECT_EQ(call->status().code, Code::ok);
+  EXPECT_EQ(attempts, 3);
+}
+
+TEST_F(RelayTest, ACallWhoseControlIsLostIsAskedAgainOfTheNextOne) {
+  testing::Control next(io);
+  net::GrpcChannel toNext(io, next.url);
+  bool lost = false;
+  relay->channelFor = [&](const std::string&) -> net::GrpcChannel& { return lost ? toNext : up; };
+  control.holds = "hold";
+  net::Headers metadata;
+  metadata.add("x-idempotency-key", "k1");
+  const auto call = open(kEcho, metadata);
+  send(call, "hold", true);
+  EXPECT_TRUE(testing::runUntil(io, [&] { return control.held == 1; }));
+  lost = true;
+  spawn(io, control.leave());
+  EXPECT_EQ(receive(call), "re: hold");
+  EXPECT_EQ(next.metadata.at(0).find("x-idempotency-key"), "k1");
+}
+
+TEST_F(RelayTest, ACallThatHasHadPartOfItsAnswerEndsWithTheConnectionToControl) {
+  const auto call = open(kEcho);
+  send(call, "one");
+  EXPECT_EQ(receive(call), "re: one");
+  spawn(io, control.leave());
   EXPECT_EQ(receive(call), std::nullopt);
   EXPECT_EQ(call->status().code, Code::unavailable);
+}
+
+TEST_F(RelayTest, ACallThatTheContainerGivesUpIsNotAskedAgain) {
+  net::GrpcChannel nowhere(io, "http://127.0.0.1:1");
+  int attempts = 0;
+  relay->channelFor = [&](const std::string&) -> net::GrpcChannel& { return ++attempts < 3 ? nowhere : up; };
+  const auto call = open(kEcho);
+  send(call, "one", true);
+  EXPECT_TRUE(testing::runUntil(io, [&] { return attempts == 1; }));
+  call->cancel();
+  const auto after = open(kEcho);
+  send(after, "two", true);
+  EXPECT_EQ(receive(after), "re: two");
+  EXPECT_EQ(control.metadata.size(), 1u);
+}
+
+TEST_F(RelayTest, WithoutControlBlobsAreABadGateway) {
+  relay->controlUrl = "http://127.0.0.1:1";
   EXPECT_THAT(http("GET /blobs/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"), StartsWith("HTTP/1.1 502"));
 }
 

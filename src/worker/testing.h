@@ -186,6 +186,8 @@ class Control {
     return all;
   }
 
+  Task<void> leave() { co_await door_.drain(Nanos{0}); }  // as if killed: connections are cut, nobody listens
+
   std::string url;
   std::shared_ptr<net::GrpcServerCall> session;
   std::vector<link::FromWorker> told;
@@ -194,6 +196,8 @@ class Control {
   std::vector<net::Headers> metadata;           // of passed-on calls
   std::vector<std::string> outputAtPutOutputs;  // what control had of ta-1's output when each PutOutputs came
   int cancelled = 0, sessions = 0;
+  std::string holds;  // a message that gets no answer, nor does its call; `held` counts them
+  int held = 0;
   net::RequestHead lastHttp;
 
  private:
@@ -263,6 +267,12 @@ class Control {
     for (;;) {
       Result<std::optional<std::string>> message = co_await call->read();
       if (!message.ok()) co_return;
+      if (message->has_value() && !self->holds.empty() && **message == self->holds) {
+        ++self->held;
+        Notifier never(self->io_);
+        co_await never.wait(std::chrono::hours(1));
+        co_return;
+      }
       net::GrpcStatus status;
       if (!message->has_value() || **message == "fail") {
         if (message->has_value()) {

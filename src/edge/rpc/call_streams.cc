@@ -109,7 +109,7 @@ Task<Result<void>> putDataOut(CallParts parts, Context& context, api::FunctionCa
   Patience patience(parts.wakes, context.call, kRoomWait);
   for (;;) {
     std::vector<DataChunk> copy = chunks;
-    Result<void> pushed = parts.calls.push(call, Direction::out, std::move(copy));
+    Result<void> pushed = parts.calls.push(call, Direction::out, std::move(copy), context.caller.task);
     if (pushed.ok() || pushed.error().code != Code::exhausted) co_return pushed;
     if (patience.over()) {
       context.retryAfter = std::chrono::milliseconds(100);

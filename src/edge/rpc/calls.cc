@@ -1,5 +1,7 @@
 #include "edge/rpc/calls.h"
 
+#include <utility>
+
 #include "edge/rpc/patience.h"
 #include "modal_proto/api.pb.h"
 #include "wire/calls.h"
@@ -11,6 +13,9 @@ namespace api = ::modal::client;
 
 constexpr Nanos kLongestPoll = std::chrono::seconds(55);
 constexpr std::uint32_t kInputsOutstanding = 1000;  // of one map, before its client holds back
+// What comes of a running map within such a time goes to its client in one answer: an answer costs it as much as ten
+// outputs do.
+constexpr Nanos kGather = std::chrono::milliseconds(10);
 
 Nanos pollOf(float seconds) {
   if (!(seconds > 0)) return Nanos::zero();
@@ -55,6 +60,7 @@ Result<api::FunctionMapResponse> functionMap(const CallParts& parts, Context& co
   options.returnExceptions = in.return_exceptions();
   options.fromSpawnMap = in.from_spawn_map();
   options.parent = InputId{in.parent_input_id()};
+  if (!context.idempotencyKey.empty()) options.key = context.caller.key() + "|" + context.idempotencyKey;
   ASSIGN_OR_RETURN(CallId call, parts.calls.open(options));
   api::FunctionMapResponse out;
   if (!inputs.empty()) {
@@ -96,10 +102,16 @@ Task<Result<api::FunctionGetOutputsResponse>> getOutputs(CallParts parts, Contex
   query.most = in.max_values();
   if (in.has_start_idx() && in.has_end_idx()) query.indices = {in.start_idx(), in.end_idx()};
   Patience patience(parts.wakes, context.call, pollOf(in.timeout()));
+  bool gathered = info->call.kind != CallKind::map || in.timeout() <= 0;
   for (;;) {
     if (context.call.cancelled()) co_return makeError(Code::cancelled, "the caller is gone");
     Result<OutputPage> page = parts.calls.outputs(call, query);
     if (!page.ok()) co_return page.error();
+    if (!page->outputs.empty() && page->unfinishedInputs > 0 && !std::exchange(gathered, true)) {
+      std::vector<Wake> none;
+      co_await patience.wait(std::move(none), kGather);
+      continue;
+    }
     // A map's client asks again at once; more inputs may come, so an empty answer waits its time.
     const bool over = page->finished && info->call.kind != CallKind::map;
     if (!page->outputs.empty() || over || patience.over()) {
@@ -120,11 +132,27 @@ Result<void> finishInputs(const CallParts& parts, Context& context, api::Functio
   return parts.calls.finishInputs(call, static_cast<int>(in.num_inputs()));
 }
 
-Result<api::FunctionRetryInputsResponse> retryInputs(const CallParts&, Context&, api::FunctionRetryInputsRequest in) {
-  return makeError(Code::failedPrecondition,
-                   "the grid itself runs failed inputs again, by the function's retry policy and when a container is "
-                   "lost; these {} have their final result: call the function again",
-                   in.inputs_size());
+// Inputs whose failure the caller does not take: by clients that retry themselves (after internal failures JS and Go
+// do). The call's token is its id.
+Result<api::FunctionRetryInputsResponse> retryInputs(const CallParts& parts, Context& context,
+                                                     api::FunctionRetryInputsRequest in) {
+  CallId call{in.function_call_jwt()};
+  RETURN_IF_ERROR(callFor(parts, context.caller, call));
+  std::vector<RetriedInput> inputs;
+  for (auto& item : *in.mutable_inputs()) {
+    ASSIGN_OR_RETURN(wire::InputToken token, wire::readInputToken(item.input_jwt()));
+    RetriedInput input;
+    input.index = token.index;
+    input.again = static_cast<int>(item.retry_count());
+    input.method = item.input().method_name();
+    ASSIGN_OR_RETURN(input.args, wire::readPayload(std::move(*item.mutable_input())));
+    inputs.push_back(std::move(input));
+  }
+  Result<std::vector<AcceptedInput>> accepted = parts.calls.retry(call, std::move(inputs));
+  if (!accepted.ok()) return putFailed(context, accepted.error());
+  api::FunctionRetryInputsResponse out;
+  for (const AcceptedInput& input : *accepted) out.add_input_jwts(wire::writeInputToken(input.id, input.index));
+  return out;
 }
 
 Result<void> cancelCall(const CallParts& parts, Context& context, api::FunctionCallCancelRequest in) {
@@ -220,7 +248,7 @@ void registerCalls(RpcServer& server, CallParts parts) {
       "FunctionFinishInputs", {},
       [parts](Context& c, api::FunctionFinishInputsRequest in) { return finishInputs(parts, c, std::move(in)); });
   server.unary<api::FunctionRetryInputsRequest, api::FunctionRetryInputsResponse>(
-      "FunctionRetryInputs", {.works = Works::partly, .note = "refused: the grid does all retries itself"},
+      "FunctionRetryInputs", {.once = true},
       [parts](Context& c, api::FunctionRetryInputsRequest in) { return retryInputs(parts, c, std::move(in)); });
   server.unary<api::FunctionCallCancelRequest, google::protobuf::Empty>(
       "FunctionCallCancel", {},

@@ -72,6 +72,9 @@ Result<void> putOutputs(const CallParts& parts, Context& context, api::FunctionP
   for (auto& item : *in.mutable_outputs()) {
     Outcome outcome = wire::readOutcome(std::move(*item.mutable_result()), item.data_format());
     const auto attempt = static_cast<int>(item.retry_count());
+    // Only who will be missed may hold something.
+    if (parts.fleet.lives(context.caller.task))
+      parts.calls.reclaim(context.caller.task, context.caller.function, InputId{item.input_id()}, attempt);
     // stale: cancelled or run elsewhere meanwhile; there is nothing that the container could do about it.
     RETURN_IF_ERROR(parts.calls.settle(context.caller.task, InputId{item.input_id()}, std::move(outcome), attempt));
   }
