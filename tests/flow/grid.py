@@ -50,17 +50,22 @@ class Folder:
 class Grid:
     """A running `gridiron up`; `with Grid(folder) as grid:`."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, command="up"):
         self.folder = folder
+        self.command = command
         self.port = free_port()
         self.url = f"http://localhost:{self.port}"
         self.ready = ""
 
-    def __enter__(self):
-        with open(self.folder.top / "said", "w") as said, open(self.folder.top / "log", "w") as log:
+    def start(self):
+        """Starts it (again) and does not wait."""
+        with open(self.folder.top / "said", "w") as said, open(self.folder.top / "log", "a") as log:
             self.process = subprocess.Popen(
-                [GRIDIRON, "up", "--data", str(self.folder.data), "--listen", f"127.0.0.1:{self.port}"],
+                [GRIDIRON, self.command, "--data", str(self.folder.data), "--listen", f"127.0.0.1:{self.port}"],
                 env=self.folder.environment, stdout=said, stderr=log)
+
+    def __enter__(self):
+        self.start()
         deadline = time.monotonic() + READY_SECONDS
         while "connect a client" not in self.ready:
             self.ready = (self.folder.top / "said").read_text()
