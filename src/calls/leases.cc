@@ -71,6 +71,17 @@ void Calls::Impl::hold(Holder& holder, InputEntry& entry) {
   holder.held.push_back(entry.id);
 }
 
+// One that runs one thing at a time is given it again when it asks. Another has had our answer when it has asked the
+// next.
+bool Calls::Impl::surelyHas(const InputEntry& entry) const {
+  const auto& function = *entry.queue->function;
+  if (function.maxConcurrentInputs <= 1) return true;
+  const auto asked = questions.find(entry.holder->id);
+  if (asked == questions.end()) return false;
+  const auto& given = asked->second.given;
+  return std::find(given.begin(), given.end(), entry.id) == given.end();
+}
+
 bool Calls::Impl::mayGoOn(const FunctionId& id) const {
   const auto function = functions.find(id);
   return function && !function->isGenerator;
@@ -179,14 +190,20 @@ std::vector<Lease> Calls::lease(const InstanceId& instance, const FunctionId& id
 void Calls::noteLeases() {
   auto& unnoted = impl_->unnoted;
   Batch batch;
+  std::vector<std::pair<Time, InputId>> later;
   for (; !unnoted.empty() && unnoted.front().first + kNoteAfter <= impl_->clock.now(); unnoted.pop_front()) {
     const auto& [at, id] = unnoted.front();
     const auto* entry = impl_->find(id);
     if (!entry || entry->state != InputState::running || entry->startedAt != at) continue;
+    if (!impl_->surelyHas(*entry)) {
+      later.push_back(unnoted.front());
+      continue;
+    }
     auto input = entry->describe();
     input.args = entry->args;
     batch.put(std::move(input));
   }
+  unnoted.insert(unnoted.begin(), later.begin(), later.end());
   if (!batch.empty()) (void)impl_->store.apply(batch);  // what is not noted is run again after a restart, no worse
 }
 

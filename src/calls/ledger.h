@@ -281,6 +281,8 @@ struct Calls::Impl {
   Holder& holderOf(const InstanceId& instance, InputQueue& queue);
   // The container has it since entry.startedAt.
   void hold(Holder& holder, InputEntry& entry);
+  // Has the input come to the container that has its lease, or will it if it did not?
+  bool surelyHas(const InputEntry& entry) const;
   // May its container end it although control was restarted? Not what has streams: those were in memory.
   bool mayGoOn(const FunctionId& function) const;
   // Settled while a container runs it: the container is to be told, one way or the other.

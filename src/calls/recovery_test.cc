@@ -40,6 +40,20 @@ TEST_F(RecoveryTest, AContainerKeepsOverARestartWhatItHadForAWhile) {
   EXPECT_THAT(calls().holders(), IsEmpty());
 }
 
+TEST_F(RecoveryTest, WhatMayNeverHaveReachedAContainerOfSeveralIsNotNoted) {
+  change([](Function& x) { x.maxConcurrentInputs = 3; });
+  const auto first = request();
+  calls().lease(w1, f, 1, "t1");
+  const auto second = request();
+  calls().lease(w1, f, 1, "t2");  // so it had the answer to t1
+  pass(2s);
+  calls().noteLeases();
+  restart();
+  EXPECT_EQ(calls().demandOf(f).running, 1);
+  EXPECT_THAT(lease(w2), ElementsAre(second));
+  EXPECT_EQ(settle(w1, first), Settled::accepted);
+}
+
 TEST_F(RecoveryTest, WhatItHadWithoutBeingNotedIsForTheFirstWhoAsks) {
   const auto input = request();
   lease(w1);
