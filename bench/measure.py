@@ -34,6 +34,8 @@ def open_grid(app="apps.py"):
     folder = Folder()
     # Images and wheels are kept between measurements.
     folder.environment.pop("GRIDIRON_CACHE", None)
+    if "GRIDIRON_ZYGOTE_MEMORY" in os.environ:
+        folder.environment["GRIDIRON_ZYGOTE_MEMORY"] = os.environ["GRIDIRON_ZYGOTE_MEMORY"]
     grid = Grid(folder)
     grid.__enter__()
     subprocess.run([f"{client_venv()}/bin/modal", "deploy", str(HERE / app)], check=True,

@@ -16,6 +16,7 @@ nothing of itself for a child. docs/decisions/zygotes.md has the argument.
 """
 
 import ctypes
+import fcntl
 import gc
 import importlib
 import importlib.machinery
@@ -134,7 +135,8 @@ def preload(wish):
         try:
             importlib.import_module(name)
         except Exception as error:
-            left_out[name] = f"{type(error).__name__}: {error}"
+            if not (isinstance(error, ModuleNotFoundError) and name.startswith(error.name or "?")):  # not in the image
+                left_out[name] = f"{type(error).__name__}: {error}"
     rehearse()
     folders, before, imported = library_folders(), state(), []
     for name in wish.get("learnt", []):
@@ -230,7 +232,7 @@ def serve(door):
         if not message:
             return
         if os.fork() == 0:
-            between(door, fds)
+            between(door, message, fds)
         for fd in fds:
             os.close(fd)
 
@@ -245,9 +247,10 @@ def receive(door):
     return message, list(fds), flags, address
 
 
-def between(door, fds):
+def between(door, message, fds):
     """The process that enters the container's namespaces, and forks the one that is in all of them."""
     orders, talk, init, output, errors, *groups = fds
+    imports = groups.pop(0) if message == b"i" else None
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # how the child ends is for init to learn
     try:
         for group in groups:
@@ -258,7 +261,7 @@ def between(door, fds):
             os._exit(0)
         capabilities, filter_program, folder, arguments, environment = read_orders(orders)
         check_environment(environment)
-        talk = take_streams(door, talk, output, errors)
+        talk = take_streams(door, talk, output, errors, imports)
         drop_privileges(capabilities, filter_program)
         os.chdir(folder)
         reset(arguments, environment)
@@ -304,16 +307,36 @@ def read_orders(file):
     return capabilities, filter_program, folder, arguments, environment
 
 
-def take_streams(door, talk, output, errors):
-    """Gives the socket to the worker, the only descriptor that is kept."""
+def take_streams(door, talk, output, errors, imports):
+    """Gives the socket to the worker: it and the pipe for imports, far out of the way, are all that is kept."""
     os.setsid()
     nothing = os.open("/dev/null", os.O_RDONLY)
     for fd, place in ((nothing, 0), (output, 1), (errors, 2)):
         os.dup2(fd, place)
     door.detach()
     kept = os.dup2(talk, 3, inheritable=False) if talk != 3 else 3
-    os.closerange(4, 1 << 16)
+    if imports is None:
+        os.closerange(4, 1 << 16)
+        return kept
+    far = fcntl.fcntl(imports, fcntl.F_DUPFD_CLOEXEC, 1000)
+    os.closerange(4, far)
+    os.closerange(far + 1, 1 << 16)
+    sys.meta_path.insert(0, Recorder(far))
     return kept
+
+
+class Recorder:
+    """Tells the worker which modules are imported, until it has heard enough and closes its end."""
+
+    def __init__(self, pipe):
+        self.pipe = pipe
+
+    def find_spec(self, name, path=None, target=None):
+        try:
+            os.write(self.pipe, name.encode() + b"\n")
+        except OSError:
+            os.close(self.pipe)
+            sys.meta_path.remove(self)
 
 
 def check_environment(environment):
@@ -356,7 +379,6 @@ def reset(arguments, environment):
             paths.append(path)
     first = [os.getcwd()] if arguments[1] == "-m" else [""]
     sys.path[:] = first + paths + rest
-    sys.path_importer_cache.clear()
     importlib.invalidate_caches()
     sys.argv[:] = [arguments[1]] + arguments[3:]
     if hasattr(sys, "orig_argv"):

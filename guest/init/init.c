@@ -107,6 +107,7 @@ static pid_t obey(char** argv, int* adopted) {
   if (recv(gridironControlFd, &note, sizeof note, MSG_DONTWAIT) != sizeof note) return 0;
   if (note.kind == gridironNoteAdopt) {
     *adopted = (int)syscall(SYS_pidfd_open, note.pid, 0);
+    if (*adopted < 0) _exit(0);  // it has ended already
     return note.pid;
   }
   if (note.kind != gridironNoteRun) return 0;

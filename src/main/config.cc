@@ -180,6 +180,13 @@ Result<Nanos> readDuration(const std::string& text) {
   return std::chrono::duration_cast<Nanos>(std::chrono::duration<double>(number * known->second));
 }
 
+Result<void> zygoteMemory(Settings& s, const std::string& text) {
+  auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), s.zygoteMemoryMb);
+  if (failed != std::errc{} || end != text.data() + text.size() || s.zygoteMemoryMb < 0)
+    return bad(text, "a number of MiB (0 turns zygotes off)");
+  return {};
+}
+
 template <Nanos Settings::*field>
 Result<void> duration(Settings& s, const std::string& text) {
   ASSIGN_OR_RETURN(s.*field, readDuration(text));
@@ -235,6 +242,9 @@ const std::vector<Key>& keys() {
       {{"webhooks", "functions whose senders must sign: \"app/function scheme secret\" each (docs/web.md)"},
        [](S) -> std::string { return ""; },
        webhooks},
+      {{"zygote_memory", "MiB for processes that cold starts are forked from (such as 1024); 0: all are plain"},
+       [](S) -> std::string { return "0"; },
+       zygoteMemory},
       {{"stop_grace", "time for running containers to end when the grid ends (at most 8s)"},
        [](S) -> std::string { return "3s"; },
        duration<&Settings::stopGrace>},

@@ -24,7 +24,8 @@ struct Settings {
   std::vector<std::string> mirrors;               // image registries tried before an image's own
   bool inheritHostSettings = true;                // image builds use the host's apt, pip, proxy and CA settings
   std::vector<edge::ConfiguredWebhook> webhooks;  // functions whose senders must sign
-  Nanos stopGrace{};  // what running containers get between SIGTERM and SIGKILL when the grid ends
+  std::int64_t zygoteMemoryMb = 0;  // of the processes that cold starts are forked from; 0 = every start is plain
+  Nanos stopGrace{};                // what running containers get between SIGTERM and SIGKILL when the grid ends
   // What may wait at most; who asks for more is told to come back later.
   std::int64_t queueInputs = 0;           // inputs of one function
   std::int64_t queueWorkspaceInputs = 0;  // of all functions of a workspace

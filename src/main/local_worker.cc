@@ -33,12 +33,13 @@ Result<std::string> workerIdOf(const std::string& directory) {
   return id;
 }
 
-Result<std::string> initPath() {
+// guest/init and guest/zygote.py.
+Result<std::string> besideBinary(const std::string& name) {
   std::error_code failed;
   const auto binary = std::filesystem::read_symlink("/proc/self/exe", failed);
-  const auto path = binary.parent_path() / "gridiron-init";
+  const auto path = binary.parent_path() / name;
   if (failed || !std::filesystem::exists(path)) {
-    return makeError(Code::failedPrecondition, "{} is missing: it is built beside gridiron (PID 1 of containers)",
+    return makeError(Code::failedPrecondition, "{} is missing: it is built beside gridiron, for containers",
                      path.string());
   }
   return path.string();
@@ -67,6 +68,10 @@ worker::Options workerOptions(const Settings& settings, const LocalWorker::Optio
   out.secret = options.secret;
   out.dataDirectory = settings.data + "/worker";
   out.cacheDirectory = settings.data + "/worker/cache";
+  const auto program = besideBinary("gridiron-zygote.py");
+  if (!program.ok()) spdlog::warn("every start is plain: {}", program.error().message);
+  if (program.ok()) out.zygoteProgram = *program;
+  out.zygoteMemoryBytes = settings.zygoteMemoryMb << 20;
   return out;
 }
 
@@ -102,7 +107,7 @@ Result<std::unique_ptr<LocalWorker>> LocalWorker::start(const Settings& settings
   }
   RETURN_IF_ERROR(makeDirectories(settings.cache));
   ASSIGN_OR_RETURN(std::string id, workerIdOf(settings.data + "/worker"));
-  ASSIGN_OR_RETURN(const std::string init, initPath());
+  ASSIGN_OR_RETURN(const std::string init, besideBinary("gridiron-init"));
   auto impl = std::make_unique<Impl>();
   ASSIGN_OR_RETURN(impl->sandboxes, sandbox::openSandboxes(sandboxOptions(settings, options, init)));
   RETURN_IF_ERROR(impl->sandboxes->sweep());

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <map>
 #include <memory>
@@ -25,6 +26,25 @@ struct Workload {
   std::vector<std::string> out, err;  // lines, without the final newline
   bool runsOn = false;
   Exit exit;
+};
+
+// A zygote of FakeSandboxes: it lives until it is retired or end() is called.
+class FakeZygote final : public Zygote {
+ public:
+  FakeZygote(Spec given, std::string what, std::int64_t bytes)
+      : spec(std::move(given)), wish(std::move(what)), bytes_(bytes) {}
+  const std::string& report() const override { return report_; }
+  bool alive() const override { return alive_; }
+  void retire() override { alive_ = false; }
+  std::int64_t residentBytes() const override { return alive_ ? bytes_ : 0; }
+
+  const Spec spec;
+  const std::string wish;
+
+ private:
+  const std::string report_ = "{}";
+  const std::int64_t bytes_;
+  std::atomic<bool> alive_ = true;
 };
 
 // Sandboxes without a kernel, for tests of what uses them: it keeps state as the real ones do. A name can be in use
@@ -62,6 +82,15 @@ class FakeSandboxes final : public Sandboxes {
     const std::lock_guard lock(mutex_);
     return signals_[name];
   }
+  // How much memory zygotes hold that start from now on.
+  void zygotesHold(std::int64_t bytes) {
+    locked([&] { zygoteBytes_ = bytes; });
+  }
+  // All zygotes that have been started, in order, alive or not.
+  std::vector<std::shared_ptr<FakeZygote>> zygotes() {
+    const std::lock_guard lock(mutex_);
+    return zygotes_;
+  }
   int sweeps() {
     const std::lock_guard lock(mutex_);
     return sweeps_;
@@ -69,6 +98,14 @@ class FakeSandboxes final : public Sandboxes {
 
   Result<std::unique_ptr<Sandbox>> start(const Spec& spec,
                                          const std::function<Result<void>(Sandbox&)>& prepare) override;
+  // A failure of step "zygote" is one of this.
+  Result<std::shared_ptr<Zygote>> startZygote(const Spec& spec, const std::string& wish, Nanos,
+                                              std::stop_token) override {
+    RETURN_IF_ERROR(failureOf("zygote", spec));
+    const std::lock_guard lock(mutex_);
+    zygotes_.push_back(std::make_shared<FakeZygote>(spec, wish, zygoteBytes_));
+    return std::shared_ptr<Zygote>(zygotes_.back());
+  }
   Result<void> sweep() override {
     locked([&] { ++sweeps_; });
     return {};
@@ -90,6 +127,8 @@ class FakeSandboxes final : public Sandboxes {
   std::map<std::string, Box*> boxes_;
   std::vector<Spec> starts_;
   std::map<std::string, std::vector<int>> signals_;
+  std::vector<std::shared_ptr<FakeZygote>> zygotes_;
+  std::int64_t zygoteBytes_ = 64 << 20;
   int sweeps_ = 0;
 };
 

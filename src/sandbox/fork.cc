@@ -52,10 +52,10 @@ Result<Fd> memoryFile(const std::string& text) {
   return file;
 }
 
-Result<void> askForFork(int door, std::span<const int> fds) {
+Result<void> askForFork(int door, Imports imports, std::span<const int> fds) {
   GRID_CHECK(fds.size() <= kMostFds);
   alignas(cmsghdr) std::array<char, CMSG_SPACE(kMostFds * sizeof(int))> extra{};
-  char kind = 'f';
+  char kind = static_cast<char>(imports);
   iovec part{&kind, 1};
   msghdr message{};
   message.msg_iov = &part;

@@ -24,7 +24,9 @@ std::string forkOrders(const Spec& spec, std::uint64_t capabilities, const std::
 Result<Fd> memoryFile(const std::string& text);
 
 // Asks the zygote behind `door` for a child. `fds`: the orders, the child's end of its socket to the worker, a pidfd of
-// the container's init, standard output, standard error, then the cgroup files to write "0" to. Never blocks.
-Result<void> askForFork(int door, std::span<const int> fds);
+// the container's init, standard output, standard error, with Imports::told a pipe for the names of what it imports,
+// then the cgroup files to write "0" to. Never blocks.
+enum class Imports : char { untold = 'f', told = 'i' };
+Result<void> askForFork(int door, Imports imports, std::span<const int> fds);
 
 }  // namespace gridiron::sandbox

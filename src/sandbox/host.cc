@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -365,8 +366,9 @@ Result<void> HostSandbox::fork() {
   ASSIGN_OR_RETURN(const std::vector<Fd> entries, cgroup_.entries());
   ASSIGN_OR_RETURN(auto talk, packetPair(kForkPatience));
   std::vector<int> fds{orders.get(), talk.second.get(), init_.get(), plan.output, plan.errors};
+  if (spec_.imports >= 0) fds.push_back(spec_.imports);
   for (const Fd& entry : entries) fds.push_back(entry.get());
-  RETURN_IF_ERROR(askForFork(zygote.door(), fds));
+  RETURN_IF_ERROR(askForFork(zygote.door(), spec_.imports >= 0 ? Imports::told : Imports::untold, fds));
   talk.second.reset();
   return adopt(talk.first);
 }
@@ -513,7 +515,8 @@ class HostSandboxes final : public Sandboxes {
     return std::unique_ptr<Sandbox>(std::move(out));
   }
 
-  Result<std::shared_ptr<Zygote>> startZygote(const Spec& spec, const std::string& wish, Nanos patience) override;
+  Result<std::shared_ptr<Zygote>> startZygote(const Spec& spec, const std::string& wish, Nanos patience,
+                                              std::stop_token stop) override;
 
   Result<void> sweep() override {
     RETURN_IF_ERROR(sweepCgroups(shared_->layout, shared_->group));
@@ -532,11 +535,14 @@ class HostSandboxes final : public Sandboxes {
 };
 
 // What the zygote answers within `patience`; its last words when it ends instead.
-Result<std::string> reportOf(int door, const Fd& errors, Nanos patience) {
-  pollfd answer{door, POLLIN, 0};
+Result<std::string> reportOf(int door, const Fd& errors, Nanos patience, const std::stop_token& stop) {
+  const Fd stopped(::eventfd(0, EFD_CLOEXEC));
+  const std::stop_callback onStop(stop, [&stopped] { (void)::eventfd_write(stopped.get(), 1); });
+  pollfd waits[2] = {{door, POLLIN, 0}, {stopped.get(), POLLIN, 0}};
   const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(patience);
-  if (::poll(&answer, 1, static_cast<int>(limit.count())) == 0)
+  if (::poll(waits, 2, static_cast<int>(limit.count())) == 0)
     return makeError(Code::deadlineExceeded, "it was not ready after {} ms", limit.count());
+  if (stop.stop_requested()) return makeError(Code::cancelled, "it is no longer wanted");
   std::string out(1 << 20, '\0');
   const ssize_t got = ::recv(door, out.data(), out.size(), MSG_DONTWAIT);
   if (got > 0) return out.substr(0, static_cast<std::size_t>(got));
@@ -547,7 +553,8 @@ Result<std::string> reportOf(int door, const Fd& errors, Nanos patience) {
                    words.substr(0, static_cast<std::size_t>(std::max<ssize_t>(0, said))));
 }
 
-Result<std::shared_ptr<Zygote>> HostSandboxes::startZygote(const Spec& given, const std::string& wish, Nanos patience) {
+Result<std::shared_ptr<Zygote>> HostSandboxes::startZygote(const Spec& given, const std::string& wish, Nanos patience,
+                                                           std::stop_token stop) {
   if (!shared_->mapping.valid())
     return Error{Code::unimplemented, "containers have no user namespaces of their own here"};
   ASSIGN_OR_RETURN(auto door, packetPair(std::chrono::seconds(60)));
@@ -564,7 +571,7 @@ Result<std::shared_ptr<Zygote>> HostSandboxes::startZygote(const Spec& given, co
   if (::send(door.first.get(), wish.data(), wish.size(), MSG_NOSIGNAL) < 0)
     return errnoError(about + ": tell it what to import");
   const Fd output = box->takeStdout(), errors = box->takeStderr();
-  Result<std::string> report = reportOf(door.first.get(), errors, patience);
+  Result<std::string> report = reportOf(door.first.get(), errors, patience, stop);
   if (!report.ok()) return report.error().within(about);
   return std::shared_ptr<Zygote>(
       std::make_shared<HostZygote>(std::move(box), std::move(door.first), std::move(*report)));

@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,6 +48,7 @@ struct Spec {
   // The main process is to be a child of this zygote, continuing as `argv` would; when the zygote cannot, `argv` is
   // executed as without one. Its layers below the container's own, and the interpreter, must be those of this image.
   std::shared_ptr<Zygote> zygote;
+  int imports = -1;      // a pipe, borrowed: a fork writes the names of the modules that it imports to it, a line each
   bool nursery = false;  // a zygote's own container: startZygote() sets it
   int input = -1;        // standard input of the main process, borrowed until start() returns; -1 = nothing to read
 };
@@ -138,10 +140,11 @@ class Sandboxes {
   virtual Result<std::unique_ptr<Sandbox>> start(const Spec& spec,
                                                  const std::function<Result<void>(Sandbox&)>& prepare) = 0;
   // Starts a zygote: `spec.argv` is the interpreter with guest/zygote.py, whose first message is `wish`. Returns when
-  // it has answered, its report; an error when it ended first or took longer than `patience`. unimplemented where
-  // containers have no user namespaces of their own.
-  virtual Result<std::shared_ptr<Zygote>> startZygote(const Spec& spec, const std::string& wish, Nanos patience) {
-    (void)wish, (void)patience;
+  // it has answered, its report; an error when it ended first, took longer than `patience`, or is no longer wanted
+  // (cancelled). unimplemented where containers have no user namespaces of their own.
+  virtual Result<std::shared_ptr<Zygote>> startZygote(const Spec& spec, const std::string& wish, Nanos patience,
+                                                      std::stop_token stop) {
+    (void)wish, (void)patience, (void)stop;
     return makeError(Code::unimplemented, "start {}: no zygotes here", spec.name);
   }
   // Removes what an earlier, killed process of this instance left: mounts, cgroups, network namespaces, links, rules,

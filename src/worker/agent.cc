@@ -132,7 +132,7 @@ void Agent::started(const std::string& task, const std::vector<sandbox::Phase>& 
   link::InstanceEvent event = eventOf(task, link::InstanceEvent::RUNNING);
   for (const sandbox::Phase& phase : phases) {
     link::Phase& added = *event.add_phases();
-    added.set_name(phase.name);
+    added.set_name(phase.why.empty() ? phase.name : phase.name + ": " + phase.why);
     added.set_nanos(phase.took.count());
   }
   report(std::move(event));

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
@@ -20,6 +21,7 @@ namespace {
 
 constexpr Nanos kLastOutput = 2s;  // how long the pipes may stay open after the end of the main process
 constexpr int kSystem = 3;         // the file descriptor of our own lines
+constexpr const char* kGetInputs = "/modal.client.ModalClient/FunctionGetInputs";
 constexpr const char* kPutOutputs = "/modal.client.ModalClient/FunctionPutOutputs";
 using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
 
@@ -44,6 +46,8 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   std::shared_ptr<sandbox::Sandbox> sandbox;
   std::unique_ptr<net::Door> door;
   std::shared_ptr<OutputPump> output;
+  std::shared_ptr<const Zygotes::Kind> kind;  // until it first waits for input
+  Fd imports;
   bool killed = false, running = false;
 
   void sendLines(std::vector<link::LogLine> lines) {
@@ -89,6 +93,8 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
     Result<Started> started = co_await offload(self->setting.io, self->setting.pool, std::move(work));
     if (!started.ok()) co_return started.error();
     self->sandbox = std::move(started->sandbox);
+    self->kind = std::move(started->kind);
+    self->imports = std::move(started->imports);
     if (self->killed) self->sandbox->kill();
     Result<void> opened = self->openDoor(std::move(started->listener));
     self->openOutput();
@@ -117,9 +123,22 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   // What was printed before an output is given must be with control before it, to be counted to the right input.
   static Task<void> beforeCall(std::weak_ptr<Impl> weak, std::string path) {
     const std::shared_ptr<Impl> self = weak.lock();
+    if (self && path == kGetInputs) self->waits();
     if (!self || path != kPutOutputs || !self->output) co_return;
     self->output->drain();
     co_await self->setting.flushed();
+  }
+
+  // It has been started for good: zygotes may learn from it.
+  void waits() {
+    if (!kind || setting.start.zygotes == nullptr) return;
+    std::string names;
+    char buffer[16 * 1024];
+    for (ssize_t got; imports.valid() && (got = ::read(imports.get(), buffer, sizeof buffer)) > 0;) {
+      names.append(buffer, static_cast<std::size_t>(got));
+    }
+    imports.reset();
+    setting.start.zygotes->ready(*std::exchange(kind, nullptr), names);
   }
 
   void openOutput() {

@@ -1,5 +1,9 @@
 #include "worker/start_steps.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <filesystem>
 #include <map>
 
@@ -74,17 +78,71 @@ Result<void> checkOrder(const link::StartInstance& order, const image::Built& im
   return {};
 }
 
-Result<Started> startInSandbox(const StartSetting& setting, const sandbox::Spec& spec, Steps& steps) {
+// A mount that changes what an interpreter finds where packages are installed.
+bool liesOverPackages(const link::Mount& mount) {
+  return std::any_of(mount.files().begin(), mount.files().end(), [](const link::MountedFile& file) {
+    const std::string& path = file.path();
+    return path.find("/site-packages/") != std::string::npos || path.find("/dist-packages/") != std::string::npos ||
+           path.starts_with("/pkg/") || path.starts_with("/__modal/") || path.starts_with("/usr/");
+  });
+}
+
+// Why no zygote's child could be what `order` asks for; "" when one may.
+std::string whyPlain(const link::StartInstance& order, const image::Built& image) {
+  if (!order.commit_as_image_id().empty()) return "an image is made of it";
+  if (!image.entrypoint.empty()) return "the image has an entrypoint of its own";
+  if (!image.libc.starts_with("glibc")) return "the image's C library is " + image.libc;
+  if (std::any_of(order.mounts().begin(), order.mounts().end(), liesOverPackages)) {
+    return "a mount lies over installed packages";
+  }
+  return "";
+}
+
+std::shared_ptr<const Zygotes::Kind> kindOf(const StartSetting& setting, const link::StartInstance& order,
+                                            const image::Built& image, const std::vector<sandbox::Bind>& packages) {
+  link::StartInstance common;
+  common.set_image_id(order.image_id());
+  auto kind = std::make_shared<Zygotes::Kind>();
+  kind->image = image;
+  kind->clientVersion = order.client_version();
+  kind->packages = packages;
+  for (auto& variable : environmentOf(common, image, setting.containerPort)) {
+    if (variable.first != "MODAL_TASK_ID") kind->environment.push_back(std::move(variable));
+  }
+  return kind;
+}
+
+// Has the container come from a zygote, if there is one. Gives why it does not.
+Result<std::string> useZygote(const StartSetting& setting, const link::StartInstance& order, const image::Built& image,
+                              sandbox::Spec& spec, Started& started, Fd& importsEnd) {
+  if (setting.zygotes == nullptr || order.argv_size() > 0 || order.client_version().empty()) return std::string();
+  if (std::string why = whyPlain(order, image); !why.empty()) return why;
+  started.kind = kindOf(setting, order, image, spec.binds);
+  Zygotes::Offer offer = setting.zygotes->offer(*started.kind);
+  if (!offer.zygote) return std::move(offer.why);
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return errnoError("make a pipe");
+  started.imports = Fd(ends[0]);
+  importsEnd = Fd(ends[1]);
+  spec.imports = importsEnd.get();
+  spec.zygote = std::move(offer.zygote);
+  return std::string();
+}
+
+Result<void> startInSandbox(const StartSetting& setting, const sandbox::Spec& spec, const std::string& why,
+                            Steps& steps, Started& out) {
   if (!spec.upper.empty()) RETURN_IF_ERROR(makeDirectories(spec.upper));
-  Fd listener;
   const auto prepare = [&](sandbox::Sandbox& sandbox) -> Result<void> {
-    ASSIGN_OR_RETURN(listener, sandbox.listenInside(setting.containerPort));
+    ASSIGN_OR_RETURN(out.listener, sandbox.listenInside(setting.containerPort));
     return {};
   };
   auto started = setting.sandboxes->start(spec, prepare);
   if (!started.ok()) return started.error();
-  for (const sandbox::Phase& phase : (*started)->phases()) steps.add(phase.name, phase.took);
-  return Started{std::move(*started), std::move(listener)};
+  for (const sandbox::Phase& phase : (*started)->phases()) {
+    steps.add(phase.name, phase.took, phase.name == "exec" && phase.why.empty() ? why : phase.why);
+  }
+  out.sandbox = std::move(*started);
+  return {};
 }
 
 }  // namespace
@@ -127,10 +185,14 @@ Result<Started> startContainer(const StartSetting& setting, const link::StartIns
       return {};
     }));
   }
+  Started out;
+  Fd importsEnd;
+  ASSIGN_OR_RETURN(const std::string why, useZygote(setting, order, image, spec, out, importsEnd));
   RETURN_IF_ERROR(steps.run("arguments", [&] { return layDownArguments(setting, order, spec); }));
-  auto started = startInSandbox(setting, spec, steps);
-  if (!started.ok()) removeContainerFiles(setting, order.task_id());
-  return started;
+  const Result<void> started = startInSandbox(setting, spec, why, steps, out);
+  if (started.ok()) return out;
+  removeContainerFiles(setting, order.task_id());
+  return started.error();
 }
 
 void removeContainerFiles(const StartSetting& setting, const std::string& taskId) {

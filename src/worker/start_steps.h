@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "link.pb.h"
 #include "sandbox/sandbox.h"
 #include "worker/image_shelf.h"
+#include "worker/zygotes.h"
 
 namespace gridiron::worker {
 
@@ -24,7 +26,9 @@ class Steps {
     if (!result.ok()) return result.error().within(name);
     return result;
   }
-  void add(std::string name, Nanos took) { phases_.push_back({std::move(name), took}); }
+  void add(std::string name, Nanos took, std::string why = {}) {
+    phases_.push_back({std::move(name), took, std::move(why)});
+  }
   const std::vector<sandbox::Phase>& phases() const { return phases_; }
 
  private:
@@ -37,12 +41,15 @@ struct StartSetting {
   ImageShelf* images = nullptr;
   std::string dataDirectory;
   int containerPort = 0;
+  Zygotes* zygotes = nullptr;  // nullptr: all starts are plain
 };
 
 // A started container.
 struct Started {
   std::unique_ptr<sandbox::Sandbox> sandbox;
-  Fd listener;  // at 127.0.0.1:containerPort inside it
+  Fd listener;                                // at 127.0.0.1:containerPort inside it
+  std::shared_ptr<const Zygotes::Kind> kind;  // of one that could come from a zygote
+  Fd imports;                                 // a fork writes the names of the modules that it imports to it
 };
 
 // The environment of a container of `order` on `image`: the image's, under the order's, under its secrets, under what

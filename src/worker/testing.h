@@ -125,6 +125,7 @@ class HandyImages : public ImageShelf {
     built.environment = {{"LANG", "C.UTF-8"}, {"PYTHONPATH", "/opt"}};
     built.pythonPath = "/usr/local/bin/python";
     built.pythonVersion = "3.11.2";
+    built.libc = "glibc 2.36";
     return built;
   }
   Result<image::Built> build(const std::string& id, const image::Recipe& recipe, const image::BuildLog& log,

@@ -18,6 +18,7 @@
 #include "worker/container.h"
 #include "worker/mounts.h"
 #include "worker/uplink.h"
+#include "worker/zygotes.h"
 
 namespace gridiron::worker {
 
@@ -127,9 +128,11 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
                 .written = [this] { tell([](Agent& a) { a.link().written(); }); },
                 .disconnected = [this] { tell([](Agent& a) { a.link().disconnected(); }); }}),
         builds(context, buildPool, images, mounts, sender()),
+        zygotes(sandboxes, clock,
+                {options.zygoteProgram, options.dataDirectory + "/zygotes", options.zygoteMemoryBytes}),
         setting{io,
                 startPool,
-                {&sandboxes, &images, options.dataDirectory, options.containerPort},
+                {&sandboxes, &images, options.dataDirectory, options.containerPort, &zygotes},
                 mounts,
                 sender(),
                 [this] { return flushed(shared_from_this()); },
@@ -150,9 +153,10 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
   MountCache mounts;
   Uplink uplink;
   Builds builds;
+  const SteadyClock clock;
+  Zygotes zygotes;
   const ContainerSetting setting;
   std::map<std::string, std::shared_ptr<Container>> containers;
-  const SteadyClock clock;
   Agent agent;
   Timer due;  // the agent's next deadline
 

@@ -22,9 +22,11 @@ struct Options {
   std::int64_t milliCpu = 0;   // 0 = the machine's
   std::int64_t memoryMb = 0;   // 0 = the machine's
   std::vector<std::string> gpus;
-  int containerPort = 8401;  // of the door each container finds at its own 127.0.0.1
-  int startThreads = 8;      // starts at once
-  int builds = 2;            // image builds at once
+  int containerPort = 8401;            // of the door each container finds at its own 127.0.0.1
+  int startThreads = 8;                // starts at once
+  int builds = 2;                      // image builds at once
+  std::string zygoteProgram;           // guest/zygote.py; "" = every start is plain
+  std::int64_t zygoteMemoryBytes = 0;  // of all zygotes together; 0 = every start is plain
 };
 
 // The agent of one machine. Constructed, then `spawn(io, worker.run())`; everything happens on io's thread but the

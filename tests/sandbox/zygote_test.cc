@@ -29,7 +29,7 @@ class Zygotes : public SandboxTest {
     spec.binds.push_back({GRIDIRON_ZYGOTE, "/__modal/zygote.py", true});
     if (!module_.empty()) spec.lowers.insert(spec.lowers.begin(), module_);
     spec.environment = environment_;
-    return sandboxes_->startZygote(spec, wish, patience);
+    return sandboxes_->startZygote(spec, wish, patience, {});
   }
   std::shared_ptr<Zygote> zygote(const std::string& wish = R"({"preload": ["json", "random", "uuid"]})") {
     auto started = startZygote(wish);
@@ -308,6 +308,40 @@ TEST_F(Zygotes, NothingIsLeftOfThem) {
     for (int i = 0; i < 20; ++i) EXPECT_EQ(said(child(parent, "print(1)")).second, "fork");
   }
   EXPECT_EQ(traces(options_.instance, options_.stateDirectory), before);
+}
+
+std::size_t entriesOf(const std::string& directory) {
+  return static_cast<std::size_t>(std::distance(fs::directory_iterator(directory), fs::directory_iterator()));
+}
+
+// GRIDIRON_MANY_STARTS=2000 for the long run.
+TEST_F(Zygotes, ManyStartsLeaveNoDescriptorsProcessesOrMemoryBehind) {
+  const auto parent = zygote();
+  ASSERT_TRUE(parent);
+  const char* many = std::getenv("GRIDIRON_MANY_STARTS");
+  const int starts = many == nullptr ? 60 : std::atoi(many);
+  std::size_t fds = 0;
+  std::set<std::string> left;
+  std::int64_t memory = 0;
+  for (int i = 0; i < starts; ++i) {
+    if (i == 20) {  // all that is made once has been
+      fds = entriesOf("/proc/self/fd");
+      left = traces(options_.instance, options_.stateDirectory);
+      memory = parent->residentBytes();
+    }
+    ASSERT_EQ(said(child(parent, "pass")), std::make_pair(std::string(), std::string("fork"))) << i;
+  }
+  EXPECT_EQ(entriesOf("/proc/self/fd"), fds);
+  EXPECT_EQ(traces(options_.instance, options_.stateDirectory), left);
+  EXPECT_LT(parent->residentBytes() - memory, 1 << 20);
+  EXPECT_EQ(said(child(parent, "import os; print(sorted(p for p in os.listdir('/proc') if p.isdigit()))")).first,
+            "['1', '2']\n");
+  int below = 0;  // of this test: the zygote's init, the zygote, and no zombies
+  for (const auto& entry : fs::directory_iterator("/proc/self/task")) {
+    std::ifstream children(entry.path() / "children");
+    for (int pid; children >> pid;) ++below;
+  }
+  EXPECT_EQ(below, 1);
 }
 
 TEST_F(Zygotes, OneThatCannotStartSaysItsLastWords) {

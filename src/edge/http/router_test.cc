@@ -77,9 +77,11 @@ TEST(Answers, AFullQueueSaysWhenToComeBack) {
 }
 
 TEST(ServerTiming, PhasesAreTokensWithMilliseconds) {
-  std::vector<TimedPhase> phases = {
-      {"queue", std::chrono::microseconds(400)}, {"run time", std::chrono::milliseconds(12)}, {"odd", Nanos(-1)}};
-  EXPECT_EQ(serverTiming(phases), "queue;dur=0.4, run-time;dur=12.0");
+  std::vector<TimedPhase> phases = {{"queue", std::chrono::microseconds(400), ""},
+                                    {"boot", std::chrono::milliseconds(3), "the app's own \"json\"\n"},
+                                    {"run time", std::chrono::milliseconds(12), ""},
+                                    {"odd", Nanos(-1), ""}};
+  EXPECT_EQ(serverTiming(phases), "queue;dur=0.4, boot;dur=3.0;desc=\"the app's own  json  \", run-time;dur=12.0");
 }
 
 }  // namespace

@@ -14,6 +14,10 @@ std::string serverTiming(std::span<const TimedPhase> phases) {
     if (!out.empty()) out += ", ";
     for (char c : phase.name) out += std::isalnum(static_cast<unsigned char>(c)) || c == '_' ? c : '-';
     out += fmt::format(";dur={:.1f}", std::chrono::duration<double, std::milli>(phase.took).count());
+    if (phase.note.empty()) continue;
+    out += ";desc=\"";
+    for (char c : phase.note) out += c >= ' ' && c <= '~' && c != '"' && c != '\\' ? c : ' ';
+    out += '"';
   }
   return out;
 }

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "image/image.h"
+#include "sandbox/sandbox.h"
+
+namespace gridiron::worker {
+
+// The zygotes of a worker: one for each kind of container that starts here often enough, begun in the background, kept
+// within a limit of memory, renewed daily and when more was learnt. Any thread; nothing but the destructor waits.
+class Zygotes {
+ public:
+  struct Options {
+    std::string program;           // guest/zygote.py on this host; "" = there are none
+    std::string directory;         // what was learnt, a file a kind
+    std::int64_t memoryBytes = 0;  // of all together; 0 = there are none
+  };
+  // What the containers of one zygote have in common.
+  struct Kind {
+    image::Built image;
+    std::string clientVersion;
+    std::vector<sandbox::Bind> packages;                           // the client's
+    std::vector<std::pair<std::string, std::string>> environment;  // what all of them have
+    std::string key() const;
+  };
+  // A zygote, or why there is none.
+  struct Offer {
+    std::shared_ptr<sandbox::Zygote> zygote;
+    std::string why;
+  };
+
+  // `sandboxes` and `clock` outlive it.
+  Zygotes(sandbox::Sandboxes& sandboxes, const Clock& clock, Options options);
+  ~Zygotes();  // ends what is being started, and all zygotes that no container came from
+
+  Offer offer(const Kind& kind);
+  // A container of `kind` waits for its first input, and what it was started for is over; it has imported the modules
+  // `imports`, a name a line, which its zygote did not have. The time to begin a zygote, or a better one.
+  void ready(const Kind& kind, std::string_view imports);
+
+  // --- for tests and for people ---
+  struct View {
+    std::string key;
+    std::int64_t residentBytes = 0;
+    std::int64_t starts = 0;  // containers that it was offered to
+  };
+  std::vector<View> all() const;  // those that live
+  void settle();                  // waits until nothing is being started
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace gridiron::worker
