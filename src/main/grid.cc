@@ -199,6 +199,7 @@ void Grid::Impl::openEdge() {
   fleet->observe(*wakes);
   catalog->apps().observe(*wakes);
   logs = std::make_unique<edge::LogHub>(io, *store, *calls, *fleet, *wakes, clock);
+  calls->observe(*logs);
   fleet->observe(*logs);
   links = std::make_unique<edge::WorkerLinks>(
       io, *fleet, clock, edge::WorkerLinks::Options{.secret = workerSecret, .workspaceDomain = config.domain},

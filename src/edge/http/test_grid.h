@@ -112,6 +112,7 @@ class Grid : public FleetObserver {
         port(*this) {
     calls.observe(fleet);
     calls.observe(wakes);
+    calls.observe(hub);
     fleet.observe(wakes);
     fleet.observe(*this);
     fleet.onWork([this] { stepSoon(); });

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <deque>
 #include <set>
 #include <unordered_map>
 
@@ -9,6 +11,49 @@ namespace gridiron::edge {
 namespace {
 constexpr Nanos kGather = std::chrono::milliseconds(15);
 constexpr std::size_t kMostKept = 64 * 1024;
+constexpr std::size_t kMostRuns = 256;
+constexpr Nanos kAfterwards = std::chrono::seconds(2);
+
+// What ran in one container and when, the last few hundred. A line may come here after its input has ended: the worker
+// tells of lines and the container of its outputs, each by a way of its own.
+class Runs {
+ public:
+  void start(const Input& input) {
+    runs_.push_back({input.id, input.call, input.startedAt, {}});
+    if (runs_.size() > kMostRuns) runs_.pop_front();
+  }
+  void end(const InputId& id, Time at) {
+    const auto run = std::find_if(runs_.rbegin(), runs_.rend(), [&](const Run& r) { return r.input == id; });
+    if (run != runs_.rend() && run->endedAt == Time{}) run->endedAt = at;
+  }
+  // Gives a line of that time its input: the only one that ran then, or the last that had ended just before.
+  void own(LogEntry& entry) const {
+    const Run* owner = nullptr;
+    const Run* before = nullptr;
+    for (const Run& run : runs_) {
+      if (run.startedAt > entry.at) continue;
+      if (run.endedAt != Time{} && run.endedAt < entry.at) {
+        if (entry.at < run.endedAt + kAfterwards) before = &run;
+        continue;
+      }
+      if (owner != nullptr) return;
+      owner = &run;
+    }
+    if (owner == nullptr) owner = before;
+    if (owner == nullptr) return;
+    entry.input = owner->input;
+    entry.call = owner->call;
+  }
+
+ private:
+  struct Run {
+    InputId input;
+    CallId call;
+    Time startedAt{};
+    Time endedAt{};
+  };
+  std::deque<Run> runs_;
+};
 }  // namespace
 
 struct LogHub::State {
@@ -21,6 +66,7 @@ struct LogHub::State {
   std::vector<LogEntry> pending;
   std::unordered_map<ImageId, AppId> builds;
   std::unordered_map<InstanceId, ImageId> builders;
+  std::unordered_map<InstanceId, Runs> runs;
   bool flushing = false;  // a flush is on its way
   bool closed = false;
 
@@ -36,7 +82,9 @@ struct LogHub::State {
       if (entry.function.empty()) entry.function = instance->function;
     }
     if (!entry.input.empty()) return;
-    if (std::optional<Input> input = calls.currentInput(entry.instance)) {
+    if (const auto its = runs.find(entry.instance); its != runs.end()) its->second.own(entry);
+    if (!entry.input.empty()) return;
+    if (std::optional<Input> input = calls.currentInput(entry.instance)) {  // it began before control did
       entry.input = input->id;
       entry.call = input->call;
     }
@@ -73,7 +121,7 @@ Task<void> flushSoon(std::shared_ptr<State> state) {
 
 LogHub::LogHub(asio::io_context& io, Store& store, const Calls& calls, const Fleet& fleet, Wakes& wakes,
                const Clock& clock)
-    : state_(std::make_shared<State>(State{io, store, calls, fleet, wakes, clock, {}, {}, {}, false, false})) {}
+    : state_(std::make_shared<State>(State{io, store, calls, fleet, wakes, clock, {}, {}, {}, {}, false, false})) {}
 
 LogHub::~LogHub() {
   (void)state_->flush();
@@ -127,6 +175,17 @@ void LogHub::note(const Function& function, const std::string& text) {
   std::vector<LogEntry> entries;
   entries.push_back(std::move(entry));
   append(std::move(entries));
+}
+
+void LogHub::inputStarted(const Input& input) { state_->runs[input.instance].start(input); }
+
+void LogHub::inputEnded(const Input& input, const Outcome&, bool) {
+  const auto its = state_->runs.find(input.instance);
+  if (its != state_->runs.end()) its->second.end(input.id, state_->clock.now());
+}
+
+void LogHub::instanceChanged(const Instance& instance) {
+  if (instance.state == InstanceState::gone) state_->runs.erase(instance.id);
 }
 
 void LogHub::notice(const Instance& instance, const std::string& text) {

@@ -20,15 +20,16 @@
 namespace gridiron::edge {
 
 // Where log lines come in. They are gathered for some milliseconds, written to the store in one go, and then everybody
-// who follows the app is woken. Also writes the fleet's own notices into the containers' logs: give it to the fleet as
-// observer. Loop thread only.
-class LogHub final : public FleetObserver {
+// who follows the app is woken. Also writes the fleet's own notices into the containers' logs, and knows which input
+// ran where and when: give it to the fleet and to the calls as observer. Loop thread only.
+class LogHub final : public FleetObserver, public CallsObserver {
  public:
   LogHub(asio::io_context& io, Store& store, const Calls& calls, const Fleet& fleet, Wakes& wakes, const Clock& clock);
   ~LogHub() override;
 
-  // Completes each entry from what is known of its container (app, function, and the input that runs alone in it) as
-  // far as the entry does not say; text that is not UTF-8 is repaired. An entry without a time gets now.
+  // Completes each entry from what is known of its container (app, function, and the input that ran alone in it at the
+  // entry's time) as far as the entry does not say; text that is not UTF-8 is repaired. An entry without a time gets
+  // now.
   void append(std::vector<LogEntry> entries);
   // What a worker sent: of a container, or of an image build.
   void append(const link::LogLines& lines);
@@ -43,6 +44,9 @@ class LogHub final : public FleetObserver {
   Result<void> flush();
 
   void notice(const Instance& instance, const std::string& text) override;
+  void instanceChanged(const Instance& instance) override;
+  void inputStarted(const Input& input) override;
+  void inputEnded(const Input& input, const Outcome& outcome, bool final) override;
 
  private:
   struct State;

@@ -125,5 +125,45 @@ TEST_F(LogRpcs, BuildOutputAppearsInTheLogsOfTheAppThatWantsTheImage) {
   EXPECT_THAT(out->lines, ElementsAre("=> Step 0\n"));
 }
 
+TEST_F(LogRpcs, ALineBelongsToTheInputThatRanWhenItWasPrinted) {
+  const Time start = grid.clock.now();
+  const auto at = [&](int milliseconds) { return start + std::chrono::milliseconds(milliseconds); };
+  const auto run = [&](const std::string& name, int from) {
+    Input input;
+    input.id = InputId{"in-" + name};
+    input.call = CallId{"fc-" + name};
+    input.instance = InstanceId{"ta-1"};
+    input.startedAt = at(from);
+    grid.hub.inputStarted(input);
+    return input;
+  };
+  const auto end = [&](const Input& input) { grid.hub.inputEnded(input, {}, true); };
+  end(run("past", -1000));  // ends now
+  run("a", 60'000);
+  run("b", 70'000);
+  link::LogLines lines;
+  lines.set_task_id("ta-1");
+  const auto print = [&](const std::string& text, int when) {
+    link::LogLine& line = *lines.add_lines();
+    line.set_data(text);
+    line.set_at_unix_nanos(at(when).time_since_epoch().count());
+  };
+  print("as it ran", -500);
+  print("just after", 100);
+  print("long after", 50'000);
+  print("alone again", 65'000);
+  print("two of them", 71'000);
+  grid.hub.append(lines);
+  ASSERT_TRUE(grid.hub.flush().ok());
+  std::vector<std::string> owners;
+  LogQuery query;
+  query.instance = InstanceId{"ta-1"};
+  Result<std::vector<LogEntry>> entries = grid.store->logs(query);
+  ASSERT_TRUE(entries.ok());
+  for (const LogEntry& entry : *entries) owners.push_back(entry.text + ": " + entry.call.str());
+  EXPECT_THAT(owners, ElementsAre("as it ran: fc-past", "just after: fc-past", "long after: ", "alone again: fc-a",
+                                  "two of them: "));
+}
+
 }  // namespace
 }  // namespace gridiron::edge::test

@@ -289,6 +289,23 @@ func TestAnImageByItsId(t *testing.T) {
 	isError[modal.NotFoundError](t, err)
 }
 
+func TestLogsOfACallAndOfAFunction(t *testing.T) {
+	says := calls(t, "says")
+	call := must[*modal.FunctionCall](t)(says.Spawn(ctx, []any{4712}, nil))
+	must[any](t)(call.Get(ctx, nil))
+	until(t, func() bool {
+		entries, err := call.Logs.Tail(ctx, nil)
+		ok(t, err)
+		for entry, err := range entries {
+			ok(t, err)
+			if strings.Contains(entry.Message, "said 4712") {
+				return true
+			}
+		}
+		return false
+	}, 20*time.Second, "the call's log has its line")
+}
+
 func TestAWrongSecretIsRefused(t *testing.T) {
 	stranger := must[*modal.Client](t)(modal.NewClientWithOptions(
 		&modal.ClientParams{TokenID: os.Getenv("MODAL_TOKEN_ID"), TokenSecret: "as-wrong"}))

@@ -176,6 +176,19 @@ test("an image by its id", async () => {
   await assert.rejects(client.images.fromId("im-0000000000000000000000"), modal.NotFoundError);
 });
 
+test("logs of a call and of a function", async () => {
+  const says = await calls("says");
+  const call = await says.spawn([4711]);
+  await call.get();
+  const texts = async (logs) => {
+    const lines = [];
+    for await (const entry of logs.tail({ entries: 100 })) lines.push(entry.message);
+    return lines.join("");
+  };
+  await until(async () => (await texts(call.logs)).includes("said 4711"), 20, "the call's log has its line");
+  assert.match(await texts(says.logs), /said 4711/);
+});
+
 test("a wrong secret is refused", async () => {
   const stranger = new modal.ModalClient({ tokenId: process.env.MODAL_TOKEN_ID, tokenSecret: "as-wrong" });
   await assert.rejects(stranger.functions.fromName("calls", "square"), /[Tt]oken/);
