@@ -10,13 +10,12 @@ namespace gridiron {
 
 namespace {
 
-constexpr Nanos kClientSilence = std::chrono::seconds(60);  // of `modal run`: it beats every 15 s
-constexpr Nanos kDeploySilence = std::chrono::minutes(5);   // between creation and publication
+constexpr Nanos kDeploySilence = std::chrono::minutes(5);  // between creation and publication
 
 }  // namespace
 
-Apps::Apps(Store& store, const Environments& environments, const Clock& clock, std::string workspace)
-    : store_(store), environments_(environments), clock_(clock), workspace_(std::move(workspace)) {}
+Apps::Apps(Store& store, const Environments& environments, const Clock& clock, std::string workspace, Options options)
+    : store_(store), environments_(environments), clock_(clock), workspace_(std::move(workspace)), options_(options) {}
 
 Result<void> Apps::load() {
   ObjectQuery every = records::all("app");
@@ -196,11 +195,11 @@ void Apps::expire(const std::function<bool(const App&)>& busy) {
   std::vector<std::pair<AppId, std::string>> ended;
   for (const auto& [id, app] : apps_) {
     const Nanos silent = clock_.now() - app.heartbeatAt;
-    if (app.state == AppState::ephemeral && silent > kClientSilence)
+    if (app.state == AppState::ephemeral && silent > options_.clientSilence)
       ended.emplace_back(id, "the client that ran the app has gone");
     if (app.state == AppState::initializing && silent > kDeploySilence)
       ended.emplace_back(id, "the client that deployed the app has gone before it was published");
-    if (app.state == AppState::detached && silent > kClientSilence) {
+    if (app.state == AppState::detached && silent > options_.clientSilence) {
       App left = app;
       left.state = AppState::detachedDisconnected;
       if (!keepApp(left).ok()) continue;  // tried again next time

@@ -34,7 +34,8 @@ struct AppVersion {
   Time deployedAt{};
   std::string deployedBy;
   std::string tag;
-  int rollbackOf = 0;      // 0: a deployment of its own
+  int rollbackOf = 0;      // 0: not a rollback
+  bool rollover = false;   // the version before, with new containers
   std::string commitInfo;  // the client's message as it came; "" = none
   std::map<std::string, std::pair<FunctionId, DefinitionId>> functions;
   std::map<std::string, ClassId> classes;
@@ -82,7 +83,10 @@ struct Binding {
 // a deployment that fails half-way changes nothing of what runs. Loop thread only.
 class Apps final : public Functions {
  public:
-  Apps(Store& store, const Environments& environments, const Clock& clock, std::string workspace);
+  struct Options {
+    Nanos clientSilence = std::chrono::minutes(1);  // of `modal run`: its client beats every 15 s
+  };
+  Apps(Store& store, const Environments& environments, const Clock& clock, std::string workspace, Options options);
   Result<void> load();
   void observe(AppsObserver& observer) { observers_.push_back(&observer); }
   // Makes a bound function of a base and a binding; without it bind() is unimplemented.
@@ -107,7 +111,8 @@ class Apps final : public Functions {
   Result<void> stop(const AppId& id, const std::string& by, const std::string& why);
   // The client that made it is gone: ends what lives only as long as its client, leaves what is deployed.
   Result<void> disconnect(const AppId& id, const std::string& why);
-  // Stops apps whose client has not been heard of (a minute), and detached ones that have nothing to do any more.
+  // Stops apps whose client has not been heard of for Options::clientSilence, and detached ones that have nothing to do
+  // any more.
   void expire(const std::function<bool(const App&)>& busy);
 
   // --- functions and classes ---
@@ -136,6 +141,8 @@ class Apps final : public Functions {
   Result<std::vector<AppVersion>> history(const AppId& id) const;  // newest first
   // version -1: the one before the present. Makes a new version that is as that one was.
   Result<Published> rollback(const AppId& id, int version, const std::string& by);
+  // Makes a new version that is as the present one, but whose functions count as changed: each gets new containers.
+  Result<Published> rollover(const AppId& id, const std::string& by);
 
   // --- web addresses ---
   struct LabelWish {
@@ -150,7 +157,10 @@ class Apps final : public Functions {
   std::optional<WebFunction> atAddress(const std::string& prefix, const std::string& label) const;
 
  private:
-  struct Change;
+  struct Origin {  // of a version that is no deployment
+    int rollbackOf = 0;
+    bool rollover = false;
+  };
   using FunctionPtr = std::shared_ptr<const Function>;
 
   App* mutableApp(const AppId& id);
@@ -159,7 +169,9 @@ class Apps final : public Functions {
   Result<std::map<std::string, FunctionPtr>> chosen(const App& app, const Publication& publication) const;
   Result<std::map<std::string, FunctionPtr>> ofVersion(const App& app, const AppVersion& version) const;
   Result<Published> putInForce(const App& before, Publication publication,
-                               const std::map<std::string, FunctionPtr>& functions, int rollbackOf);
+                               const std::map<std::string, FunctionPtr>& functions, Origin origin);
+  static Publication publicationOf(const App& app, const AppVersion& version, const std::string& by);
+  Result<App> deployedApp(const AppId& id);
   void rebind(const FunctionPtr& base);
   void remove(const FunctionPtr& function, const std::string& why);
   void end(App& app, const std::string& by, const std::string& why);
@@ -169,6 +181,7 @@ class Apps final : public Functions {
   const Environments& environments_;
   const Clock& clock_;
   const std::string workspace_;
+  const Options options_;
   Binder binder_;
   std::vector<AppsObserver*> observers_;
   std::unordered_map<AppId, App> apps_;

@@ -148,11 +148,11 @@ Result<Published> Apps::publish(const Publication& publication) {
       return makeError(Code::alreadyExists, "App '{}' was deployed by another client meanwhile: deploy again",
                        publication.name);
   }
-  return putInForce(*app, publication, functions, 0);
+  return putInForce(*app, publication, functions, {});
 }
 
 Result<Published> Apps::putInForce(const App& before, Publication publication,
-                                   const std::map<std::string, FunctionPtr>& functions, int rollbackOf) {
+                                   const std::map<std::string, FunctionPtr>& functions, Origin origin) {
   App after = before;
   if (publication.state != AppState::unspecified) after.state = publication.state;
   if (!mayBecome(before.state, after.state))
@@ -164,8 +164,8 @@ Result<Published> Apps::putInForce(const App& before, Publication publication,
     if (current == inForce_.end() || current->second->definitionId != function->definitionId)
       changed.push_back(function);
   }
-  // A rollback is a version of its own even when everything is already so: who asked for it sees that it was done.
-  if (rollbackOf == 0 && changed.empty() && sameLayout(before, publication, after.state)) {
+  // A rollback or rollover is a version of its own even when nothing changes: who asked for it sees that it was done.
+  if (origin.rollbackOf == 0 && !origin.rollover && changed.empty() && sameLayout(before, publication, after.state)) {
     if (!publication.tags.empty() && publication.tags != before.tags) {
       after.tags = publication.tags;
       RETURN_IF_ERROR(keepApp(after));
@@ -173,14 +173,9 @@ Result<Published> Apps::putInForce(const App& before, Publication publication,
     return Published{after, false};
   }
   advance(after, publication, clock_.now());
-  AppVersion version{after.version,
-                     publication.clientVersion,
-                     after.deployedAt,
-                     publication.by,
-                     publication.deploymentTag,
-                     rollbackOf,
-                     publication.commitInfo,
-                     {},
+  AppVersion version{after.version,   publication.clientVersion, after.deployedAt,
+                     publication.by,  publication.deploymentTag, origin.rollbackOf,
+                     origin.rollover, publication.commitInfo,    {},
                      after.classes};
   std::set<FunctionId> kept;
   for (const auto& [tag, function] : functions) {
@@ -294,26 +289,48 @@ Result<std::map<std::string, std::shared_ptr<const Function>>> Apps::ofVersion(c
   return functions;
 }
 
-Result<Published> Apps::rollback(const AppId& id, int wanted, const std::string& by) {
+Publication Apps::publicationOf(const App& app, const AppVersion& version, const std::string& by) {
+  Publication publication;
+  publication.app = app.id;
+  for (const auto& [tag, ids] : version.functions) publication.functions[tag] = ids.first;
+  publication.classes = version.classes;
+  publication.clientVersion = version.clientVersion;
+  publication.commitInfo = version.commitInfo;
+  publication.by = by;
+  return publication;
+}
+
+Result<App> Apps::deployedApp(const AppId& id) {
   ASSIGN_OR_RETURN(App * app, liveApp(id));
   if (app->state != AppState::deployed)
     return makeError(Code::failedPrecondition, "App '{}' is not deployed", app->name);
-  const int number = wanted < 0 ? app->version - 1 : wanted;
+  return *app;
+}
+
+Result<Published> Apps::rollback(const AppId& id, int wanted, const std::string& by) {
+  ASSIGN_OR_RETURN(App app, deployedApp(id));
+  const int number = wanted < 0 ? app.version - 1 : wanted;
   ASSIGN_OR_RETURN(auto versions, history(id));
   const auto found = std::find_if(versions.begin(), versions.end(),
                                   [&](const AppVersion& version) { return version.version == number; });
   if (found == versions.end())
-    return makeError(Code::notFound, "App '{}' has no version {}; it is at version {}", app->name, number,
-                     app->version);
-  ASSIGN_OR_RETURN(auto functions, ofVersion(*app, *found));
-  Publication publication;
-  publication.app = id;
-  for (const auto& [tag, ids] : found->functions) publication.functions[tag] = ids.first;
-  publication.classes = found->classes;
-  publication.clientVersion = found->clientVersion;
-  publication.commitInfo = found->commitInfo;
-  publication.by = by;
-  return putInForce(*app, publication, functions, number);
+    return makeError(Code::notFound, "App '{}' has no version {}; it is at version {}", app.name, number, app.version);
+  ASSIGN_OR_RETURN(auto functions, ofVersion(app, *found));
+  return putInForce(app, publicationOf(app, *found, by), functions, {.rollbackOf = number});
+}
+
+Result<Published> Apps::rollover(const AppId& id, const std::string& by) {
+  ASSIGN_OR_RETURN(App app, deployedApp(id));
+  ASSIGN_OR_RETURN(auto versions, history(id));
+  if (versions.empty()) return makeError(Code::internal, "App '{}' has no versions", app.name);
+  std::map<std::string, FunctionPtr> functions;
+  for (const auto& [tag, function] : app.functions) {
+    ASSIGN_OR_RETURN(FunctionPtr present, get(function));
+    auto renewed = std::make_shared<Function>(*present);
+    renewed->definitionId = {randomId(DefinitionTag::prefix)};
+    functions[tag] = std::move(renewed);
+  }
+  return putInForce(app, publicationOf(app, versions.front(), by), functions, {.rollover = true});
 }
 
 }  // namespace gridiron

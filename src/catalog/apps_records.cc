@@ -27,6 +27,7 @@ Object objectOf(const App& app, const AppVersion& version) {
             {"deployed_by", version.deployedBy},
             {"tag", version.tag},
             {"rollback_of", version.rollbackOf},
+            {"rollover", version.rollover},
             {"commit_info", base64Encode(version.commitInfo)},
             {"functions", functions},
             {"classes", classes}};
@@ -56,6 +57,7 @@ Result<AppVersion> readVersion(const Object& object) {
     json.at("deployed_by").get_to(version.deployedBy);
     json.at("tag").get_to(version.tag);
     json.at("rollback_of").get_to(version.rollbackOf);
+    version.rollover = json.value("rollover", false);  // versions of before had none
     version.commitInfo = bytesOf(json.at("commit_info").get<std::string>());
     for (const auto& [tag, ids] : json.at("functions").items())
       version.functions[tag] = {FunctionId{ids.at(0).get<std::string>()}, DefinitionId{ids.at(1).get<std::string>()}};

@@ -34,7 +34,7 @@ Catalog::Catalog(Store& store, blob::Blobs& blobs, const Clock& clock, Sealer se
       blobs_(store, blobs, sealer_, clock, workspace_.name),
       queues_(store, clock, workspace_.name),
       dicts_(store, clock, workspace_.name),
-      apps_(store, environments_, clock, workspace_.name) {}
+      apps_(store, environments_, clock, workspace_.name, options_.apps) {}
 
 Result<std::unique_ptr<Catalog>> Catalog::open(Store& store, blob::Blobs& blobs, const Clock& clock, Options options) {
   Result<Sealer> sealer = options.keyFile.empty() ? Result<Sealer>(Sealer::ephemeral()) : Sealer::open(options.keyFile);

@@ -34,6 +34,7 @@ class Catalog {
     std::string keyFile;                     // the grid's key, made when it is not there; "" = one in memory
     std::string workspace = "gridiron";      // name for a fresh store; an older one keeps its own
     std::string builderVersion = "2025.06";  // of images, where an environment does not say
+    Apps::Options apps = {};
   };
   // Loads what the store has, or begins. `store`, `blobs` and `clock` outlive it.
   static Result<std::unique_ptr<Catalog>> open(Store& store, blob::Blobs& blobs, const Clock& clock, Options options);

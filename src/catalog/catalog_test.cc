@@ -308,6 +308,23 @@ TEST_F(CatalogTest, ARollbackIsANewVersionLikeTheOldOne) {
   EXPECT_EQ(apps().rollback(app.id, 1, "bob")->app.version, 4) << "also when everything is so already";
 }
 
+TEST_F(CatalogTest, ARolloverIsANewVersionLikeThePresentOneWithNewContainers) {
+  const App app = deploy("hello", "v1");
+  const auto before = *apps().lookup("main", "hello", "f");
+  const auto rolled = apps().rollover(app.id, "bob");
+  ASSERT_TRUE(rolled.ok()) << rolled.error().message;
+  EXPECT_EQ(rolled->app.version, 2);
+  const auto after = *apps().lookup("main", "hello", "f");
+  EXPECT_EQ(after->definition, "v1");
+  EXPECT_NE(after->definitionId, before->definitionId) << "by which containers are known to be of the version before";
+  reopen();
+  EXPECT_EQ((*apps().lookup("main", "hello", "f"))->definitionId, after->definitionId);
+  EXPECT_TRUE(apps().history(app.id)->front().rollover);
+  EXPECT_FALSE(apps().history(app.id)->back().rollover);
+  EXPECT_EQ(apps().rollback(app.id, 1, "bob")->app.version, 3);
+  EXPECT_EQ((*apps().lookup("main", "hello", "f"))->definitionId, before->definitionId);
+}
+
 TEST_F(CatalogTest, AStoppedAppIsOverAndItsNameFree) {
   const App app = deploy("hello", "v1", "hello-f");
   events.take();

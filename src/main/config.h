@@ -25,6 +25,7 @@ struct Settings {
   bool inheritHostSettings = true;                // image builds use the host's apt, pip, proxy and CA settings
   std::vector<edge::ConfiguredWebhook> webhooks;  // functions whose senders must sign
   std::int64_t zygoteMemoryMb = 0;  // of the processes that cold starts are forked from; 0 = every start is plain
+  Nanos clientSilence{};            // after which an app that lives with its client is stopped
   Nanos stopGrace{};                // what running containers get between SIGTERM and SIGKILL when the grid ends
   // What may wait at most; who asks for more is told to come back later.
   std::int64_t queueInputs = 0;           // inputs of one function

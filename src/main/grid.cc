@@ -133,7 +133,9 @@ Result<void> Grid::Impl::listen() {
 
 Result<void> Grid::Impl::openControl() {
   ASSIGN_OR_RETURN(catalog, Catalog::open(*store, *blobs, clock,
-                                          {.keyFile = keyPath(settings.data), .workspace = settings.workspace}));
+                                          {.keyFile = keyPath(settings.data),
+                                           .workspace = settings.workspace,
+                                           .apps = {.clientSilence = settings.clientSilence}}));
   config.publicUrl = publicUrlOf(settings);
   config.domain = settings.domain;
   config.workspace = catalog->workspace().name;

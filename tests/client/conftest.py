@@ -3,11 +3,13 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +23,37 @@ APPS = pathlib.Path(__file__).parent / "apps"
 CLIENT = tuple(int(part) for part in modal.__version__.split(".")[:2])
 
 
+class Running:
+    """A command of the client in a process of its own, and what it printed so far."""
+
+    def __init__(self, grid: "Grid", *arguments: str, **environment: str):
+        self.lines = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "modal", *arguments], cwd=APPS, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, **grid.environment, **environment})
+        self.reader = threading.Thread(target=lambda: self.lines.extend(iter(self.process.stdout.readline, "")),
+                                       daemon=True)
+        self.reader.start()
+
+    def text(self) -> str:
+        return "".join(self.lines)
+
+    def said(self, pattern: str):
+        return re.search(pattern, self.text())
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.reader.join()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+
 class Grid:
     """`gridiron up` on a data folder, and the client's commands against it."""
 
@@ -30,6 +63,7 @@ class Grid:
         self.port = None
         self.environment = {}
         self.deployed = set()
+        self.followers = {}
 
     def start(self) -> None:
         log = open(self.data / "grid.log", "ab")
@@ -54,6 +88,8 @@ class Grid:
         }
 
     def stop(self) -> None:
+        for follower in self.followers.values():
+            follower.kill()
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(timeout=15) == 0
 
@@ -82,10 +118,12 @@ class Grid:
 
     def app_logs(self, app: str) -> str:
         """What `modal app logs` has so far, of clients that fetch and of those that only follow."""
-        try:
-            return self.modal("app", "logs", app, timeout=60 if CLIENT >= (1, 4) else 3)
-        except subprocess.TimeoutExpired as error:  # an older client follows for ever
-            return ((error.stdout or b"") + (error.stderr or b"")).decode()
+        if CLIENT >= (1, 4):
+            return self.modal("app", "logs", app)
+        follower = self.followers.get(app)
+        if follower is None or follower.process.poll() is not None:  # it ends with the app
+            follower = self.followers[app] = Running(self, "app", "logs", app)
+        return follower.text()
 
     def tail(self, size: int = 3000) -> str:
         return (self.data / "grid.log").read_text(errors="replace")[-size:]

@@ -40,7 +40,7 @@ def test_a_container_out_of_memory_says_so_and_the_next_request_is_answered(roug
 
 def test_a_container_out_of_memory_says_so_in_the_log(rough):
     rough.post("rough-greedy", {"megabytes": 600})
-    rough.wait_until(lambda: "Container ran out of memory (it was given 128 MiB)" in app_logs(rough), 20,
+    rough.wait_until(lambda: "Container ran out of memory (it was given 128 MiB)" in rough.app_logs("rough"), 20,
                      "the log says why the container ended")
 
 
@@ -48,15 +48,7 @@ def test_a_syntax_error_in_the_container_is_a_500_whose_traceback_is_in_the_log(
     status, _, _ = rough.post("rough-misspelt", {})
     assert status == 500
     task = [c for c in rough.containers() if c["function"] == "misspelt"][0]["id"]
-    rough.wait_until(lambda: "SyntaxError" in app_logs(rough), 20, "the traceback is in the log of " + task)
-
-
-def app_logs(grid) -> str:
-    """What `modal app logs` has so far, of clients that fetch and of those that only follow."""
-    try:
-        return grid.modal("app", "logs", "rough", timeout=4)
-    except Exception as error:  # an older client follows for ever
-        return ((getattr(error, "stdout", None) or b"") + (getattr(error, "stderr", None) or b"")).decode()
+    rough.wait_until(lambda: "SyntaxError" in rough.app_logs("rough"), 20, "the traceback is in the log of " + task)
 
 
 def test_a_syntax_error_is_shown_at_the_line_where_it_is(grid):

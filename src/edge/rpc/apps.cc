@@ -189,6 +189,11 @@ const char* whyOf(api::AppDisconnectReason reason) {
   }
 }
 
+api::DeploymentType typeOf(const AppVersion& version) {
+  if (version.rollbackOf > 0) return api::DEPLOYMENT_TYPE_ROLLBACK;
+  return version.rollover ? api::DEPLOYMENT_TYPE_ROLLOVER : api::DEPLOYMENT_TYPE_STANDARD;
+}
+
 Result<api::AppDeploymentHistoryResponse> history(const ObjectParts& parts, const Caller& caller,
                                                   const api::AppDeploymentHistoryRequest& request) {
   ASSIGN_OR_RETURN(App app, appFor(parts, caller, request.app_id()));
@@ -205,7 +210,7 @@ Result<api::AppDeploymentHistoryResponse> history(const ObjectParts& parts, cons
     out.set_tag(version.tag);
     out.set_rollback_version(static_cast<std::uint32_t>(version.rollbackOf));
     out.set_rollback_allowed(version.version != app.version && isLive(app.state));
-    out.set_deployment_type(version.rollbackOf > 0 ? api::DEPLOYMENT_TYPE_ROLLBACK : api::DEPLOYMENT_TYPE_STANDARD);
+    out.set_deployment_type(typeOf(version));
     if (!version.commitInfo.empty() && !out.mutable_commit_info()->ParseFromString(version.commitInfo))
       out.clear_commit_info();
   }
@@ -219,6 +224,16 @@ Result<api::AppRollbackResponse> rollback(const ObjectParts& parts, const Caller
   api::AppRollbackResponse response;
   response.set_url(pageOf(parts, app.id));
   if (published.changed) response.set_deployed_at(toSeconds(published.app.deployedAt));
+  return response;
+}
+
+Result<api::AppRolloverResponse> rollover(const ObjectParts& parts, const Caller& caller,
+                                          const api::AppRolloverRequest& request) {
+  ASSIGN_OR_RETURN(App app, appFor(parts, caller, request.app_id()));
+  ASSIGN_OR_RETURN(Published published, parts.catalog.apps().rollover(app.id, caller.username));
+  api::AppRolloverResponse response;
+  response.set_url(pageOf(parts, app.id));
+  response.set_deployed_at(toSeconds(published.app.deployedAt));
   return response;
 }
 
@@ -321,6 +336,9 @@ void registerApps(RpcServer& server, ObjectParts parts) {
   server.unary<api::AppRollbackRequest, api::AppRollbackResponse>(
       "AppRollback", {.once = true},
       [parts](Context& context, api::AppRollbackRequest request) { return rollback(parts, context.caller, request); });
+  server.unary<api::AppRolloverRequest, api::AppRolloverResponse>(
+      "AppRollover", {.once = true},
+      [parts](Context& context, api::AppRolloverRequest request) { return rollover(parts, context.caller, request); });
   registerQuestions(server, parts);
   registerChanges(server, parts);
 }
