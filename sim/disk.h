@@ -39,6 +39,7 @@ class Disk final : public Store {
   }
   Result<std::vector<Object>> list(const ObjectQuery& query) override { return memory_->list(query); }
   Result<std::optional<StoredCall>> call(const CallId& id) override { return memory_->call(id); }
+  Result<std::vector<CallId>> callsBy(const InputId& parent) override { return memory_->callsBy(parent); }
   Result<std::vector<StoredCall>> unfinishedCalls() override { return memory_->unfinishedCalls(); }
   Result<std::vector<LogEntry>> logs(const LogQuery& query) override { return memory_->logs(query); }
   Result<std::vector<LogBucket>> countLogs(const LogQuery& query, Nanos width) override {

@@ -134,7 +134,7 @@ class Apps final : public Functions {
   std::vector<std::shared_ptr<const Function>> functionsOf(const App& app) const;  // in force, by tag
   // The same base and binding give the same id. Its definition follows its base.
   Result<std::shared_ptr<const Function>> bind(const Binding& binding);
-  // Until the next deployment that changes the function.
+  // Until the next deployment of the app, whether that changes the function or not.
   Result<std::shared_ptr<const Function>> rescale(const FunctionId& id, const Scaling& scaling);
 
   // --- versions ---
@@ -172,6 +172,8 @@ class Apps final : public Functions {
                                const std::map<std::string, FunctionPtr>& functions, Origin origin);
   static Publication publicationOf(const App& app, const AppVersion& version, const std::string& by);
   Result<App> deployedApp(const AppId& id);
+  enum class Rescaled { stays, isReset };
+  Result<FunctionPtr> bind(const Binding& binding, Rescaled rescaled);
   void rebind(const FunctionPtr& base);
   void remove(const FunctionPtr& function, const std::string& why);
   void end(App& app, const std::string& by, const std::string& why);

@@ -161,7 +161,9 @@ Result<Published> Apps::putInForce(const App& before, Publication publication,
   std::vector<FunctionPtr> changed;
   for (const auto& [tag, function] : functions) {
     const auto current = inForce_.find(function->id);
-    if (current == inForce_.end() || current->second->definitionId != function->definitionId)
+    // What was asked of the autoscaler since the last deployment ends with this one.
+    if (current == inForce_.end() || current->second->definitionId != function->definitionId ||
+        current->second->scaling != function->scaling)
       changed.push_back(function);
   }
   // A rollback or rollover is a version of its own even when nothing changes: who asked for it sees that it was done.
@@ -170,6 +172,7 @@ Result<Published> Apps::putInForce(const App& before, Publication publication,
       after.tags = publication.tags;
       RETURN_IF_ERROR(keepApp(after));
     }
+    for (const auto& [tag, function] : functions) rebind(function);
     return Published{after, false};
   }
   advance(after, publication, clock_.now());
@@ -210,11 +213,13 @@ Result<Published> Apps::putInForce(const App& before, Publication publication,
     for (const FunctionPtr& function : dropped) observer->functionRemoved(*function, "it is no longer part of its app");
     for (const FunctionPtr& function : changed) observer->functionChanged(*function);
   }
-  for (const FunctionPtr& function : changed) rebind(function);
+  for (const auto& [tag, function] : functions) rebind(function);
   return Published{after, true};
 }
 
-Result<std::shared_ptr<const Function>> Apps::bind(const Binding& binding) {
+Result<std::shared_ptr<const Function>> Apps::bind(const Binding& binding) { return bind(binding, Rescaled::stays); }
+
+Result<std::shared_ptr<const Function>> Apps::bind(const Binding& binding, Rescaled rescaled) {
   const auto base = find(binding.base);
   if (!base) return makeError(Code::notFound, "Function '{}' not found", binding.base.str());
   if (!binder_) return makeError(Code::unimplemented, "functions cannot be bound here");
@@ -227,7 +232,8 @@ Result<std::shared_ptr<const Function>> Apps::bind(const Binding& binding) {
   function.serializedParams = binding.parameters;
   function.definitionId = {contentId(DefinitionTag::prefix, function.id.str() + '\0' + base->definitionId.str())};
   if (const auto known = inForce_.find(function.id);
-      known != inForce_.end() && known->second->definitionId == function.definitionId)
+      known != inForce_.end() && known->second->definitionId == function.definitionId &&
+      (rescaled == Rescaled::stays || known->second->scaling == function.scaling))
     return known->second;
   const auto bound = std::make_shared<const Function>(std::move(function));
   Batch batch;
@@ -239,7 +245,7 @@ Result<std::shared_ptr<const Function>> Apps::bind(const Binding& binding) {
   return FunctionPtr(bound);
 }
 
-// Brings what was bound from `base` to its present definition.
+// Brings what was bound from `base` to its present definition and scaling.
 void Apps::rebind(const FunctionPtr& base) {
   std::vector<Binding> stale;
   for (const auto& [id, binding] : bindings_) {
@@ -247,7 +253,7 @@ void Apps::rebind(const FunctionPtr& base) {
   }
   for (const Binding& binding : stale) {
     // What does not fit the new definition any more stays as it was until it is bound again, which tells why.
-    [[maybe_unused]] auto bound = bind(binding);
+    [[maybe_unused]] auto bound = bind(binding, Rescaled::isReset);
   }
 }
 

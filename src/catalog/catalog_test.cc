@@ -416,15 +416,21 @@ TEST_F(CatalogTest, ABoundFunctionFollowsItsBase) {
   EXPECT_EQ(apps().find(id)->definition, "v2+params");
 }
 
-TEST_F(CatalogTest, ScalingIsOverriddenUntilTheFunctionChanges) {
+TEST_F(CatalogTest, ScalingIsOverriddenUntilTheNextDeployment) {
+  apps().setBinder([](const Function& base, const Binding&) -> Result<Function> { return base; });
   const App app = deploy("hello", "v1");
+  const FunctionId f = app.functions.at("f");
+  const FunctionId bound = (*apps().bind({f, "p", ""}))->id;
   Scaling scaling;
   scaling.minContainers = 3;
-  ASSERT_TRUE(apps().rescale(app.functions.at("f"), scaling).ok());
-  deploy("hello", "v1");
-  EXPECT_EQ(apps().find(app.functions.at("f"))->scaling.minContainers, 3);
-  deploy("hello", "v2");
-  EXPECT_EQ(apps().find(app.functions.at("f"))->scaling.minContainers, 0);
+  for (const char* next : {"v1", "v2"}) {
+    ASSERT_TRUE(apps().rescale(f, scaling).ok());
+    ASSERT_TRUE(apps().rescale(bound, scaling).ok());
+    EXPECT_EQ((*apps().bind({f, "p", ""}))->scaling.minContainers, 3) << "a caller changes nothing";
+    deploy("hello", next);
+    EXPECT_EQ(apps().find(f)->scaling.minContainers, 0) << next;
+    EXPECT_EQ(apps().find(bound)->scaling.minContainers, 0) << next;
+  }
 }
 
 TEST_F(CatalogTest, EnvironmentsKeepNamesApartAndAreOnlyRemovedEmpty) {

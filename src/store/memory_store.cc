@@ -130,6 +130,17 @@ class MemoryStore final : public CrashingStore {
     return std::optional<StoredCall>(it->second);
   }
 
+  Result<std::vector<CallId>> callsBy(const InputId& parent) override {
+    std::vector<const Call*> calls;
+    for (const auto& [id, stored] : facts_.calls) {
+      if (!parent.empty() && stored.call.parent == parent) calls.push_back(&stored.call);
+    }
+    std::stable_sort(calls.begin(), calls.end(), [](auto* a, auto* b) { return a->createdAt < b->createdAt; });
+    std::vector<CallId> ids;
+    for (const Call* call : calls) ids.push_back(call->id);
+    return ids;
+  }
+
   Result<std::vector<StoredCall>> unfinishedCalls() override {
     std::vector<StoredCall> calls;
     for (const auto& [id, stored] : facts_.calls) {

@@ -44,6 +44,11 @@ CREATE INDEX logs_by_instance ON logs (instance, at) WHERE instance <> '';
 CREATE INDEX logs_by_call ON logs (call, at) WHERE call <> '';
 CREATE INDEX logs_by_image ON logs (image, at) WHERE image <> '';
 )sql",
+    // Calls made before this step have no parent here.
+    R"sql(
+ALTER TABLE calls ADD COLUMN parent TEXT NOT NULL DEFAULT '';
+CREATE INDEX calls_by_parent ON calls (parent, created) WHERE parent <> '';
+)sql",
 };
 
 }  // namespace

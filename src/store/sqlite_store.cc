@@ -155,6 +155,18 @@ class SqliteStore final : public Store {
     return std::optional<StoredCall>(std::move(stored));
   }
 
+  Result<std::vector<CallId>> callsBy(const InputId& parent) override {
+    ASSIGN_OR_RETURN(auto row,
+                     db_->prepare("SELECT id FROM calls WHERE parent <> '' AND parent = ? ORDER BY created, id"));
+    row.bind(parent.value);
+    std::vector<CallId> ids;
+    for (;;) {
+      ASSIGN_OR_RETURN(bool more, row.step());
+      if (!more) return ids;
+      ids.push_back(CallId{row.text(0)});
+    }
+  }
+
   Result<std::vector<StoredCall>> unfinishedCalls() override {
     std::vector<std::string> ids;
     {
@@ -309,9 +321,10 @@ class SqliteStore final : public Store {
 
   Result<void> make(const Call& c) {
     const auto body = encode(c);
-    ASSIGN_OR_RETURN(auto s, db_->prepare("INSERT INTO calls VALUES (?,?,?) ON CONFLICT (id) DO UPDATE SET body = "
-                                          "excluded.body"));
-    return s.bind(c.id.value).bind(nanos(c.createdAt)).bindBytes(body).run();
+    ASSIGN_OR_RETURN(auto s,
+                     db_->prepare("INSERT INTO calls (id, created, body, parent) VALUES (?,?,?,?) ON CONFLICT (id) "
+                                  "DO UPDATE SET body = excluded.body"));
+    return s.bind(c.id.value).bind(nanos(c.createdAt)).bindBytes(body).bind(c.parent.value).run();
   }
 
   Result<void> make(const Input& i) {

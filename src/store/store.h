@@ -150,6 +150,8 @@ class Store {
   virtual Result<std::vector<Object>> list(const ObjectQuery& query) = 0;
 
   virtual Result<std::optional<StoredCall>> call(const CallId& id) = 0;
+  // Calls that name the input as their parent, oldest first.
+  virtual Result<std::vector<CallId>> callsBy(const InputId& parent) = 0;
   // Calls with an input that is not settled, oldest first.
   virtual Result<std::vector<StoredCall>> unfinishedCalls() = 0;
 

@@ -233,6 +233,19 @@ TYPED_TEST(StoreContract, UnfinishedCallsAreThoseWithAnOpenInput) {
   EXPECT_EQ(calls[1].call.id.value, "fc-new");
 }
 
+TYPED_TEST(StoreContract, CallsAreFoundByTheInputThatMadeThem) {
+  auto young = call("fc-young"), old = call("fc-old", 9s), others = call("fc-others");
+  young.parent = old.parent = InputId{"in-1"};
+  others.parent = InputId{"in-2"};
+  this->apply(Batch().put(young).put(old).put(others).put(call("fc-nobodys")));
+  const auto made = this->store->callsBy(InputId{"in-1"}).value();
+  EXPECT_EQ(made, (std::vector{CallId{"fc-old"}, CallId{"fc-young"}}));
+  EXPECT_TRUE(this->store->callsBy(InputId{"in-3"}).value().empty());
+  EXPECT_TRUE(this->store->callsBy(InputId{}).value().empty());
+  this->apply(Batch().eraseCall(CallId{"fc-old"}));
+  EXPECT_EQ(this->store->callsBy(InputId{"in-1"}).value().size(), 1u);
+}
+
 TYPED_TEST(StoreContract, ErasingACallTakesAllOfIt) {
   this->apply(Batch().put(call("fc-1")).put(input("in-a", "fc-1", 0)).put(output("in-a", "fc-1", 1)));
   this->apply(Batch().eraseCall(CallId{"fc-1"}));
@@ -635,6 +648,23 @@ TEST(SqliteStore, WhatWasAppliedIsThereAfterARestart) {
   store = maker.make();
   EXPECT_EQ(store->find("app", "acme", "main", "shop").value()->id, "ap-1");
   EXPECT_EQ(store->unfinishedCalls().value().size(), 1u);
+}
+
+TEST(SqliteStore, AFileOfTheFirstSchemaIsBroughtUpToDate) {
+  SqliteMaker maker;
+  const auto path = maker.directory + "/data/grid.db";
+  ASSERT_TRUE(maker.make()->apply(Batch().put(call("fc-1")).put(input("in-1", "fc-1", 0))).ok());
+  sqlite3* raw = nullptr;
+  ASSERT_EQ(sqlite3_open(path.c_str(), &raw), SQLITE_OK);
+  const char* back = "DROP INDEX calls_by_parent; ALTER TABLE calls DROP COLUMN parent; PRAGMA user_version = 1";
+  ASSERT_EQ(sqlite3_exec(raw, back, nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(raw);
+  const auto store = maker.make();
+  EXPECT_EQ(store->unfinishedCalls().value().size(), 1u);
+  auto child = call("fc-2");
+  child.parent = InputId{"in-1"};
+  ASSERT_TRUE(store->apply(Batch().put(child)).ok());
+  EXPECT_EQ(store->callsBy(child.parent).value(), std::vector{child.id});
 }
 
 TEST(SqliteStore, AFileOfANewerProgramIsRefused) {

@@ -282,6 +282,8 @@ std::optional<plan::Schedule> scheduleOf(const Function& function) {
   return plan::Schedule{"", "", period.years() * 12 + period.months(), days + rest + seconds};
 }
 
+std::string moduleOf(const Function& function) { return parsed(function).module_name(); }
+
 Result<Function> bindFunction(const Function& base, const Binding& binding) {
   api::FunctionOptions options;
   if (!options.ParseFromString(binding.options))

@@ -32,6 +32,9 @@ Result<Function> bindFunction(const Function& base, const Binding& binding);
 // When the function runs by itself, if its definition says so.
 std::optional<plan::Schedule> scheduleOf(const Function& function);
 
+// The Python module that has its code; "" for serialized code.
+std::string moduleOf(const Function& function);
+
 // Addresses of web functions.
 class WebUrls {
  public:

@@ -189,31 +189,6 @@ Result<api::FunctionCallGetInfoResponse> callGetInfo(const CallParts& parts, Con
   return response;
 }
 
-Result<api::FunctionGetCallGraphResponse> callGraph(const CallParts& parts, Context& context,
-                                                    api::FunctionGetCallGraphRequest in) {
-  ASSIGN_OR_RETURN(CallInfo info, callFor(parts, context.caller, CallId{in.function_call_id()}));
-  api::FunctionGetCallGraphResponse out;
-  api::FunctionCallCallGraphInfo& call = *out.add_function_calls();
-  call.set_function_call_id(info.call.id.str());
-  call.set_parent_input_id(info.call.parent.str());
-  if (auto function = parts.functions.find(info.call.function)) call.set_function_name(function->tag);
-  ASSIGN_OR_RETURN(std::optional<StoredCall> stored, parts.store.call(info.call.id));
-  if (!stored) return out;
-  std::map<InputId, const Output*> outputs;
-  for (const Output& output : stored->outputs) outputs[output.input] = &output;
-  for (const Input& input : stored->inputs) {
-    api::InputCallGraphInfo& item = *out.add_inputs();
-    item.set_input_id(input.id.str());
-    item.set_function_call_id(input.call.str());
-    item.set_task_id(input.instance.str());
-    auto output = outputs.find(input.id);
-    if (output == outputs.end()) continue;
-    item.set_status(static_cast<api::GenericResult::GenericStatus>(output->second->outcome.status));
-    item.set_task_id(output->second->instance.str());
-  }
-  return out;
-}
-
 }  // namespace
 
 Result<std::shared_ptr<const Function>> functionFor(const CallParts& parts, const Caller& caller,
@@ -259,9 +234,7 @@ void registerCalls(RpcServer& server, CallParts parts) {
   server.unary<api::FunctionCallGetInfoRequest, api::FunctionCallGetInfoResponse>(
       "FunctionCallGetInfo", {},
       [parts](Context& c, api::FunctionCallGetInfoRequest in) { return callGetInfo(parts, c, std::move(in)); });
-  server.unary<api::FunctionGetCallGraphRequest, api::FunctionGetCallGraphResponse>(
-      "FunctionGetCallGraph", {.works = Works::partly, .note = "one call and its inputs; not the calls they made"},
-      [parts](Context& c, api::FunctionGetCallGraphRequest in) { return callGraph(parts, c, std::move(in)); });
+  registerCallGraph(server, parts);
   registerCallStreams(server, parts);
 }
 

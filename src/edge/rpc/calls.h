@@ -27,7 +27,8 @@ struct CallParts {
 // FromId, GetInfo, call graph, and the data streams (FunctionCallGetDataIn, …GetDataOut, …PutDataOut) of callers and
 // containers.
 void registerCalls(RpcServer& server, CallParts parts);
-// The streams only; registerCalls does it too.
+// The call graph and the streams only; registerCalls does it too.
+void registerCallGraph(RpcServer& server, CallParts parts);
 void registerCallStreams(RpcServer& server, CallParts parts);
 
 // The function, when it is there and the caller's workspace has it; else notFound.

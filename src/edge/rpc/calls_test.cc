@@ -62,9 +62,10 @@ class CallRpcs : public ::testing::Test {
     return answer.value_or(Resp());
   }
 
-  api::FunctionMapResponse call(const Function& f, const std::string& args) {
+  api::FunctionMapResponse call(const Function& f, const std::string& args, const std::string& parent = "") {
     api::FunctionMapRequest request;
     request.set_function_id(f.id.str());
+    request.set_parent_input_id(parent);
     request.set_function_call_type(api::FUNCTION_CALL_TYPE_UNARY);
     request.set_function_call_invocation_type(api::FUNCTION_CALL_INVOCATION_TYPE_SYNC);
     auto& item = *request.add_pipelined_inputs();
@@ -235,6 +236,38 @@ TEST_F(CallRpcs, ACancelledCallEndsForItsCaller) {
   auto counts = ask<api::FunctionCallGetInfoResponse>("FunctionCallGetInfo", info).info();
   EXPECT_EQ(counts.cancelled_inputs().total(), 1);
   EXPECT_EQ(counts.failed_inputs().total(), 0);
+}
+
+TEST_F(CallRpcs, TheCallGraphHasTheCallsThatACallsInputsMade) {
+  Function& f = function(echoed);
+  const auto root = call(f, "root");
+  const std::string parent = root.pipelined_inputs(0).input_id();
+  const std::string child = call(f, "child", parent).function_call_id();
+  const auto other = call(f, "other");
+  (void)outputs(root.function_call_id(), 20);
+  (void)outputs(child, 20);
+  client->headers.emplace_back("x-workspace", "them");
+  (void)call(grid.add("theirs", [](Grid&, Line) -> Task<void> { co_return; }), "a child, says who is not of here",
+             parent);
+  client->headers.pop_back();
+
+  api::FunctionGetCallGraphRequest request;
+  request.set_function_call_id(root.function_call_id());
+  const auto graph = ask<api::FunctionGetCallGraphResponse>("FunctionGetCallGraph", request);
+  ASSERT_EQ(graph.function_calls_size(), 2);
+  EXPECT_EQ(graph.function_calls(0).parent_input_id(), "");
+  EXPECT_EQ(graph.function_calls(1).function_call_id(), child);
+  EXPECT_EQ(graph.function_calls(1).parent_input_id(), parent);
+  EXPECT_EQ(graph.function_calls(1).function_name(), "f");
+  ASSERT_EQ(graph.inputs_size(), 2);
+  EXPECT_EQ(graph.inputs(1).status(), api::GenericResult::GENERIC_STATUS_SUCCESS);
+  EXPECT_FALSE(graph.inputs(1).task_id().empty());
+  EXPECT_FALSE(graph.truncated());
+
+  request.set_function_call_id(child);
+  const auto below = ask<api::FunctionGetCallGraphResponse>("FunctionGetCallGraph", request);
+  ASSERT_EQ(below.function_calls_size(), 1);
+  EXPECT_EQ(below.function_calls(0).parent_input_id(), "") << "the root of what was asked for";
 }
 
 TEST_F(CallRpcs, AStoppedContainerIsToldByTheKillSwitchWhileItWaits) {

@@ -1,3 +1,4 @@
+#include "edge/rpc/function_stats.h"
 #include "edge/rpc/objects.h"
 #include "modal_proto/api.pb.h"
 
@@ -258,6 +259,7 @@ void registerFunctions(RpcServer& server, ObjectParts parts) {
         return stats(parts, context.caller, request);
       });
   registerLookups(server, parts);
+  registerFunctionStats(server, parts);
 }
 
 }  // namespace gridiron::edge

@@ -5,6 +5,7 @@ import time
 import modal
 
 app = modal.App("calls")
+events = modal.Queue.from_name("calls-events", create_if_missing=True)
 
 
 @app.function()
@@ -31,25 +32,6 @@ def waits(seconds: float, result):
 
 
 @app.function()
-def count(n: int):
-    for i in range(n):
-        yield i
-
-
-@app.function()
-def breaks_after(n: int):
-    yield from range(n)
-    raise KeyError("the end")
-
-
-@app.function()
-async def count_slowly(n: int):
-    for i in range(n):
-        await asyncio.sleep(0)
-        yield {"i": i}
-
-
-@app.function()
 async def late(x):
     await asyncio.sleep(0.01)
     return x
@@ -72,19 +54,14 @@ def parent(n: int) -> list:
 
 @app.function(max_containers=1)
 def sleeps_for_ever(marker: str):
-    print("began", marker)
+    events.put(os.environ["MODAL_TASK_ID"], partition=marker)
     try:
         time.sleep(600)
-    except BaseException as error:
-        print("stopped", marker, type(error).__name__)
+    except BaseException:
+        events.put("stopped", partition=marker)
         raise
 
 
 @app.function()
 def says(x: int):
-    print("said", x)
-
-
-@app.function()
-def where() -> str:
-    return os.environ["MODAL_TASK_ID"]
+    events.put(x, partition="said")
