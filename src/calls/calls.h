@@ -184,7 +184,7 @@ class Calls {
   Result<void> cancel(const CallId& call, Terminate terminate = Terminate::no);
   // The door is done with a web call: cancels what is left of it and forgets it.
   void close(const CallId& call);
-  // Inputs that `instance` runs and shall stop, each told once.
+  // Inputs that `instance` runs and shall stop. What it does not end is told again, a second later at the earliest.
   std::vector<InputId> takeCancelled(const InstanceId& instance);
 
   std::vector<Demand> demand() const;  // functions with something queued or running

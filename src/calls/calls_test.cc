@@ -446,6 +446,35 @@ TEST_F(CallsTest, CancellingWithContainersInterruptsThem) {
   EXPECT_THAT(calls().takeCancelled(w1), IsEmpty());
 }
 
+TEST_F(CallsTest, WhatAContainerDoesNotEndIsToldItAgain) {
+  const auto call = open();
+  const auto input = put(call);
+  lease(w1);
+  ASSERT_TRUE(calls().cancel(call).ok());
+  EXPECT_THAT(calls().takeCancelled(w1), ElementsAre(input));
+  EXPECT_THAT(calls().takeCancelled(w1), IsEmpty());
+  pass(1s);
+  EXPECT_THAT(calls().takeCancelled(w1), ElementsAre(input)) << "it may have been about to begin when it was told";
+  settle(w1, input, outcome(OutcomeStatus::terminated));
+  pass(1s);
+  EXPECT_THAT(calls().takeCancelled(w1), IsEmpty());
+}
+
+TEST_F(CallsTest, InputsBesideACancelledOneAreRunAgainWhenTheirContainerEndsForIt) {
+  change([](Function& x) { x.maxConcurrentInputs = 2; });
+  const auto call = open(), beside = open();
+  put(call);
+  const auto other = put(beside);
+  lease(w1, 2);
+  ASSERT_TRUE(calls().cancel(call).ok());
+  calls().takeCancelled(w1);
+  calls().abandon(w1, "Container exited with code 0", Blame::container);
+  EXPECT_THAT(lease(w2), ElementsAre(other));
+  EXPECT_EQ(calls().input(other)->attempt, 0) << "it cost no attempt";
+  EXPECT_EQ(settle(w2, other), Settled::accepted);
+  EXPECT_EQ(outcomeOf(beside), kGood);
+}
+
 TEST_F(CallsTest, CancellingAFinishedCallChangesNothing) {
   const auto call = open();
   const auto input = put(call);
@@ -490,6 +519,18 @@ TEST_F(CallsTest, ABatchIsHandedOutWhenItHasLingered) {
   pass(600ms);
   EXPECT_THAT(notes.take(), ElementsAre("queued fu-f"));
   EXPECT_EQ(lease(w1).size(), 2u);
+}
+
+TEST_F(CallsTest, ABatchIsCancelledWhenNobodyWantsAnyOfIt) {
+  change([](Function& x) { x.batching = Batching{2, 1s}; });
+  const auto one = open(), two = open();
+  const auto first = put(one), second = put(two);
+  ASSERT_THAT(lease(w1), ElementsAre(first, second));
+  ASSERT_TRUE(calls().cancel(one).ok());
+  EXPECT_EQ(outcomeOf(one).status, OutcomeStatus::terminated);
+  EXPECT_THAT(calls().takeCancelled(w1), IsEmpty()) << "it would end the other one too";
+  ASSERT_TRUE(calls().cancel(two).ok());
+  EXPECT_THAT(calls().takeCancelled(w1), ElementsAre(first, second));
 }
 
 TEST_F(CallsTest, ABatchIsOfOneMethod) {

@@ -8,8 +8,9 @@ namespace {
 
 constexpr Nanos kNoteAfter = std::chrono::seconds(2);
 constexpr Nanos kUnheard = std::chrono::minutes(1);  // a container may not end what was cancelled
-constexpr int kSeenForABatch = 1000;                 // of what waits, others' methods between them
-constexpr std::size_t kQuestions = 256;              // of a container, remembered
+constexpr Nanos kTellAgain = std::chrono::seconds(1);
+constexpr int kSeenForABatch = 1000;     // of what waits, others' methods between them
+constexpr std::size_t kQuestions = 256;  // of a container, remembered
 
 }  // namespace
 
@@ -122,12 +123,21 @@ std::vector<Lease> Calls::Impl::givenBefore(const InstanceId& instance) const {
 void Calls::Impl::tellHolder(const Input& input, Terminate terminate, const std::string& why) {
   const auto it = holders.find(input.instance);
   if (it == holders.end()) return;
-  it->second.settledWithout.emplace(input.id, clock.now());
+  auto& holder = it->second;
+  holder.settledWithout.emplace(input.id, clock.now());
   if (terminate == Terminate::containers) {
     tell([&](CallsObserver& o) { o.interruptWanted(input.instance, why); });
     return;
   }
-  it->second.toCancel.push_back(input.id);
+  // Who cancels one input of a batch ends all of it: its container is told when nobody wants any of them.
+  const auto& function = holder.queue->function;
+  const bool batched = function && function->batching.maxSize > 1;
+  if (batched && holder.settledWithout.size() < holder.held.size()) return;
+  if (batched) {
+    holder.toCancel = holder.held;
+  } else {
+    holder.toCancel.push_back(input.id);
+  }
   tell([&](CallsObserver& o) { o.cancelWanted(input.instance); });
 }
 
@@ -233,6 +243,8 @@ void Calls::abandon(const InstanceId& instance, const std::string& why, Blame bl
   const auto it = impl_->holders.find(instance);
   if (it == impl_->holders.end()) return;
   const Holder holder = it->second;
+  // A container that runs code in threads can cancel one input only by ending, and that is not the others' doing.
+  if (!holder.told.empty()) blame = Blame::grid;
   for (const auto& id : holder.held) {
     if (!holder.settledWithout.contains(id)) {
       auto& entry = *impl_->find(id);
@@ -258,7 +270,17 @@ std::vector<InstanceId> Calls::holders() const {
 std::vector<InputId> Calls::takeCancelled(const InstanceId& instance) {
   const auto it = impl_->holders.find(instance);
   if (it == impl_->holders.end()) return {};
-  return std::exchange(it->second.toCancel, {});
+  auto& holder = it->second;
+  // A container that was only about to begin an input when it was told has not heard; to be told twice does no harm.
+  auto cancelled = std::exchange(holder.toCancel, {});
+  if (impl_->clock.now() >= holder.toldAt + kTellAgain)
+    cancelled.insert(cancelled.end(), holder.told.begin(), holder.told.end());
+  if (cancelled.empty()) return cancelled;
+  holder.toldAt = impl_->clock.now();
+  for (const auto& input : cancelled) {
+    if (std::find(holder.told.begin(), holder.told.end(), input) == holder.told.end()) holder.told.push_back(input);
+  }
+  return cancelled;
 }
 
 int Calls::heldBy(const InstanceId& instance) const {

@@ -159,7 +159,9 @@ struct Holder {
   InputQueue* queue = nullptr;
   std::vector<InputId> held;               // not reported by the container yet, oldest first
   std::map<InputId, Time> settledWithout;  // of those: since when cancelled or timed out; it does not know or say yet
-  std::vector<InputId> toCancel;
+  std::vector<InputId> toCancel;           // of those it has not been told
+  std::vector<InputId> told;               // and has: to be cancelled
+  Time toldAt{};
 };
 
 inline constexpr const char* kCancelled = "Input was cancelled by user";

@@ -132,6 +132,7 @@ class Apps final : public Functions {
   Result<std::shared_ptr<const Function>> lookup(const std::string& environment, const std::string& app,
                                                  const std::string& tag) const;
   std::vector<std::shared_ptr<const Function>> functionsOf(const App& app) const;  // in force, by tag
+  std::vector<std::shared_ptr<const Function>> withBoundOf(const App& app) const;  // in force, bound ones too
   // The same base and binding give the same id. Its definition follows its base.
   Result<std::shared_ptr<const Function>> bind(const Binding& binding);
   // Until the next deployment of the app, whether that changes the function or not.

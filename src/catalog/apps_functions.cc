@@ -89,6 +89,14 @@ std::vector<std::shared_ptr<const Function>> Apps::functionsOf(const App& app) c
   return all;
 }
 
+std::vector<std::shared_ptr<const Function>> Apps::withBoundOf(const App& app) const {
+  std::vector<FunctionPtr> all;
+  for (const auto& [id, function] : inForce_) {
+    if (function->app == app.id) all.push_back(function);
+  }
+  return all;
+}
+
 // The functions that a publication names, each in the definition that it names.
 Result<std::map<std::string, std::shared_ptr<const Function>>> Apps::chosen(const App& app,
                                                                             const Publication& publication) const {

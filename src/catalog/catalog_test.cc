@@ -417,12 +417,19 @@ TEST_F(CatalogTest, ABoundFunctionFollowsItsBase) {
 }
 
 TEST_F(CatalogTest, ScalingIsOverriddenUntilTheNextDeployment) {
-  apps().setBinder([](const Function& base, const Binding&) -> Result<Function> { return base; });
+  const auto binder = [](const Function& base, const Binding&) -> Result<Function> { return base; };
+  apps().setBinder(binder);
   const App app = deploy("hello", "v1");
   const FunctionId f = app.functions.at("f");
   const FunctionId bound = (*apps().bind({f, "p", ""}))->id;
   Scaling scaling;
   scaling.minContainers = 3;
+  ASSERT_TRUE(apps().rescale(bound, scaling).ok());
+  reopen();
+  apps().setBinder(binder);
+  EXPECT_EQ(apps().functionsOf(app).size(), 1u);
+  EXPECT_EQ(apps().withBoundOf(app).size(), 2u) << "whoever keeps minimums starts from these";
+  EXPECT_EQ(apps().find(bound)->scaling.minContainers, 3);
   for (const char* next : {"v1", "v2"}) {
     ASSERT_TRUE(apps().rescale(f, scaling).ok());
     ASSERT_TRUE(apps().rescale(bound, scaling).ok());

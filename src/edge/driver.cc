@@ -64,7 +64,7 @@ struct Driver::State : std::enable_shared_from_this<State> {
       return instance.app == app.id && calls.heldBy(instance.id) > 0;
     };
     if (std::any_of(instances.begin(), instances.end(), runsIt)) return true;
-    const auto functions = apps.functionsOf(app);
+    const auto functions = apps.withBoundOf(app);
     return std::any_of(functions.begin(), functions.end(), [&](const auto& function) {
       const Demand demand = calls.demandOf(function->id);
       return demand.queued + demand.running > 0;
@@ -102,7 +102,7 @@ void Driver::alsoEachSecond(std::function<void()> work) { state_->alsoEachSecond
 
 void Driver::start() {
   for (const App& app : state_->apps.list("")) {
-    for (const auto& function : state_->apps.functionsOf(app)) state_->fleet.deploy(function->id);
+    for (const auto& function : state_->apps.withBoundOf(app)) state_->fleet.deploy(function->id);
   }
   state_->keepHouse();
   state_->wake();

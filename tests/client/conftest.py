@@ -145,6 +145,11 @@ class Grid:
     def containers(self):
         return self.admin("status")["containers"]
 
+    def function(self, app: str, name: str) -> dict:
+        """What `gridiron status` has of a function: queued, running, containers (ready ones), starting."""
+        (row,) = [f for f in self.admin("status")["functions"] if (f["app"], f["function"]) == (app, name)]
+        return row
+
     def wait_until(self, what, seconds: float, why: str):
         """Looks every 50 ms: the grid is another process, whose events a test can only watch."""
         deadline = time.monotonic() + seconds

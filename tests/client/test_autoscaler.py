@@ -1,5 +1,6 @@
 """How many containers there are: minimum, maximum, buffer, window, and changing them while the app runs."""
 
+import json
 import warnings
 
 import modal
@@ -16,6 +17,10 @@ def function(client):
 
 def runners(function) -> int:
     return function.get_current_stats().num_total_runners
+
+
+def running(client, name) -> int:
+    return client.function("scaling", name)["running"]
 
 
 def update(function, **settings):
@@ -48,11 +53,11 @@ def test_a_deployment_brings_back_what_its_code_says(client, function):
 def test_a_maximum_lets_the_rest_wait(client, function):
     two = function("at_most_two")
     calls = [two.spawn() for _ in range(4)]
-    client.wait_until(lambda: two.get_current_stats().num_running_inputs == 2, 30, "two run")
+    client.wait_until(lambda: running(client, "at_most_two") == 2, 30, "two run")
     stats = two.get_current_stats()
     assert (stats.backlog, stats.num_total_runners) == (2, 2)
     update(two, max_containers=3)
-    client.wait_until(lambda: two.get_current_stats().num_running_inputs == 3, 30, "one more may")
+    client.wait_until(lambda: running(client, "at_most_two") == 3, 30, "one more may")
     assert two.get_current_stats().backlog == 1
     for call in calls:
         call.cancel()
@@ -61,7 +66,7 @@ def test_a_maximum_lets_the_rest_wait(client, function):
 def test_a_buffer_stands_by_while_the_function_is_in_use(client, function):
     buffered = function("buffered")
     call = buffered.spawn()
-    client.wait_until(lambda: buffered.get_current_stats().num_running_inputs == 1 and runners(buffered) == 2, 30,
+    client.wait_until(lambda: running(client, "buffered") == 1 and runners(buffered) == 2, 30,
                       "one runs, one stands by")
     call.cancel()
     client.wait_until(lambda: runners(buffered) == 0, 30, "none is needed any more")
@@ -116,6 +121,28 @@ def test_settings_can_be_read(function):
     assert settings.scaledown_window == 30
     assert function("at_most_two").autoscaler.update(max_containers=None).max_containers in (None, 0)
     assert function("at_most_two").autoscaler.settings().max_containers is None
+
+
+@pytest.mark.skipif(CLIENT < (1, 6), reason="Function.stats came with 1.6")
+def test_stats_of_a_period(client, function):
+    plain = function("plain")
+    before = plain.stats().input_success_count
+    plain.remote()
+    client.wait_until(lambda: plain.stats().input_success_count == before + 1, 30, "the call is counted")
+    stats = plain.stats()
+    assert stats.input_failure_count == 0 and stats.container_started_count >= 1
+    assert {"Execution time (s)", "End-to-end latency (s)"} == set(stats.input_percentile_stats)
+    (startup,) = stats.container_percentile_stats.values()
+    assert [p.percentile for p in startup.percentiles] == [50, 90, 99] and startup.percentiles[0].value > 0
+    Model = modal.Cls.from_name("scaling", "Model")
+    assert Model(size=3).where.remote() and Model(size=4).where.remote()
+    sums = {}
+
+    def counted():
+        sums.update(json.loads(client.modal("function", "stats", "scaling/Model.*", "--all-variants", "--json")))
+        return sums["input_success_count"] >= 2
+    client.wait_until(counted, 30, "those of all sets of parameters")
+    assert sums["variant_count"] >= 2
 
 
 @pytest.mark.skipif(CLIENT < (1, 6), reason="Function.info came with 1.6")

@@ -43,6 +43,15 @@ def test_a_batch_with_too_few_results_is_refused(function):
         function("fails").remote(99)
 
 
+def test_one_of_a_batch_is_cancelled_and_the_others_have_their_results(function):
+    cancelled, kept = function("slowly").spawn("one"), function("slowly").spawn("two")
+    assert modal.Queue.from_name("batches-events", create_if_missing=True).get(timeout=30) == 2, "both run"
+    cancelled.cancel()
+    assert kept.get(timeout=30) == "two"
+    with pytest.raises((modal.exception.RemoteError, modal.exception.InputCancellation)):
+        cancelled.get(timeout=0)
+
+
 def test_a_batched_method_of_a_class_with_parameters(client):
     Model = modal.Cls.from_name("batches", "Model")
     assert list(Model(factor=3).times.map(range(4))) == [(3 * x, 4) for x in range(4)]

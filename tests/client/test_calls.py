@@ -84,14 +84,25 @@ def test_cancel_with_its_container(client, calls):
     client.wait_until(lambda: task not in [c["id"] for c in client.containers()], 40, "the container is gone")
 
 
-def test_serialized_functions(client):
+def test_serialized_functions_and_classes(client):
     base = 10
     app = modal.App("serialized")
 
     def add_base(x):
         return x + base
 
+    class Adder:
+        @modal.enter()
+        def start(self):
+            self.base = base
+
+        @modal.method()
+        def add(self, x):
+            return self.base + x
+
     function = app.function(serialized=True)(add_base)
+    Serialized = app.cls(serialized=True)(Adder)
     with app.run():
         assert function.remote(5) == 15
         assert list(function.map([1, 2])) == [11, 12]
+        assert Serialized().add.remote(7) == 17

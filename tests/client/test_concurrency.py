@@ -14,6 +14,10 @@ def function(client):
     return lambda name: modal.Function.from_name("concurrency", name)
 
 
+def running(client, name) -> int:
+    return client.function("concurrency", name)["running"]
+
+
 @pytest.mark.parametrize("name", ["meets", "meets_async"])
 def test_as_many_as_allowed_run_at_once_in_one_container_and_no_more(function, name):
     met = list(function(name).map([4] * 8))
@@ -31,8 +35,13 @@ def test_containers_are_added_by_the_target(client, function):
     calls = [waits.spawn() for _ in range(6)]
     try:
         client.wait_until(lambda: waits.get_current_stats().num_total_runners == 3, 30, "two inputs a container")
-        client.wait_until(lambda: waits.get_current_stats().num_running_inputs == 6, 30, "all run")
-        assert waits.get_current_stats().backlog == 0
+        client.wait_until(lambda: running(client, "waits") == 6, 30, "all run")
+        stats = waits.get_current_stats()
+        assert (stats.backlog, stats.num_total_runners) == (0, 3)
+        if CLIENT >= (1, 3):
+            assert stats.num_running_inputs == 6
+        if CLIENT >= (1, 4):
+            assert stats.input_headroom >= 4
     finally:
         for call in calls:
             call.cancel()
@@ -54,18 +63,30 @@ def test_methods_of_a_class_share_its_slots(function):
 def test_one_input_is_cancelled_or_fails_and_those_beside_it_go_on(client, function):
     fails_or_waits = function("fails_or_waits")
     waiting = fails_or_waits.spawn("wait")
-    client.wait_until(lambda: fails_or_waits.get_current_stats().num_running_inputs == 1, 30, "it runs")
+    client.wait_until(lambda: running(client, "fails_or_waits") == 1, 30, "it runs")
     with pytest.raises(ValueError, match="beside others"):
         fails_or_waits.remote("fail")
     assert fails_or_waits.remote("fine") == "fine"
     other = fails_or_waits.spawn("wait")
-    client.wait_until(lambda: fails_or_waits.get_current_stats().num_running_inputs == 2, 30, "both run")
+    client.wait_until(lambda: running(client, "fails_or_waits") == 2, 30, "both run")
     other.cancel()
-    client.wait_until(lambda: fails_or_waits.get_current_stats().num_running_inputs == 1, 30, "one was cancelled")
+    client.wait_until(lambda: running(client, "fails_or_waits") == 1, 30, "one was cancelled")
     assert fails_or_waits.remote("fine") == "fine"
     with pytest.raises(TimeoutError):
         waiting.get(timeout=0)
     waiting.cancel()
+
+
+def test_what_runs_in_threads_beside_a_cancelled_input_is_run_again_elsewhere(client, function):
+    """Only the end of the container cancels what runs in a thread; its other inputs start anew."""
+    both = function("meets")
+    alone = both.spawn(2)
+    client.wait_until(lambda: running(client, "meets") == 1, 30, "it waits for another")
+    other = both.spawn(3)
+    client.wait_until(lambda: running(client, "meets") == 2, 30, "both wait")
+    alone.cancel()
+    pair = [both.spawn(3), both.spawn(3)]
+    assert len(modal.FunctionCall.gather(other, *pair)) == 3, "no retries were asked for, and it cost none"
 
 
 @pytest.mark.skipif(CLIENT < (1, 5), reason="functions have with_concurrency in the newest clients only")

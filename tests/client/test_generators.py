@@ -50,11 +50,12 @@ def test_more_than_the_grid_holds_waits_for_its_reader(function):
     assert sum(len(piece) for piece in function("large").remote_gen(sizes)) == 100 << 20
 
 
-def test_a_reader_that_stops_early_stops_nobody_else(client, function):
-    stream = function("endless").remote_gen()
+def test_a_reader_that_stops_early_stops_nobody_else(function):
+    endless = function("endless")
+    stream = endless.remote_gen()
     assert [next(stream) for _ in range(3)] == [0, 1, 2]
     stream.close()
-    again = function("endless").remote_gen()  # one container at most: the first has ended, if only by its time-out
+    again = endless.remote_gen()
     assert next(again) == 0
     again.close()
 

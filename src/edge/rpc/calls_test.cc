@@ -246,9 +246,11 @@ TEST_F(CallRpcs, TheCallGraphHasTheCallsThatACallsInputsMade) {
   const auto other = call(f, "other");
   (void)outputs(root.function_call_id(), 20);
   (void)outputs(child, 20);
+  Function& theirs = grid.add("theirs", [](Grid&, Line) -> Task<void> { co_return; });
+  theirs.workspace = "them";
+  grid.deploy("theirs");
   client->headers.emplace_back("x-workspace", "them");
-  (void)call(grid.add("theirs", [](Grid&, Line) -> Task<void> { co_return; }), "a child, says who is not of here",
-             parent);
+  EXPECT_NE(call(theirs, "says whose child it is", parent).function_call_id(), "");
   client->headers.pop_back();
 
   api::FunctionGetCallGraphRequest request;

@@ -1,6 +1,9 @@
+import time
+
 import modal
 
 app = modal.App("batches")
+events = modal.Queue.from_name("batches-events", create_if_missing=True)
 
 
 @app.function(max_containers=1)
@@ -21,6 +24,14 @@ def fails(xs: list) -> list:
     if 13 in xs:
         raise ValueError(f"one of {sorted(xs)}")
     return xs[1:] if 99 in xs else xs
+
+
+@app.function(max_containers=1)
+@modal.batched(max_batch_size=2, wait_ms=60000)
+def slowly(xs: list) -> list:
+    events.put(len(xs))
+    time.sleep(2)
+    return xs
 
 
 @app.function()

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import threading
 import time
 
 import modal
@@ -54,12 +55,20 @@ def parent(n: int) -> list:
 
 @app.function(max_containers=1)
 def sleeps_for_ever(marker: str):
-    events.put(os.environ["MODAL_TASK_ID"], partition=marker)
+    # Beside, because a cancellation in the middle of a client's call can leave that client stuck.
+    threading.Thread(target=events.put, args=[os.environ["MODAL_TASK_ID"]], kwargs={"partition": marker}).start()
     try:
         time.sleep(600)
     except BaseException:
         events.put("stopped", partition=marker)
         raise
+
+
+@app.function()
+def waits_for_word(marker: str, wait: bool):
+    if wait:
+        events.get(timeout=60, partition=marker)
+    return marker
 
 
 @app.function()

@@ -29,7 +29,7 @@ def large(sizes: list):
         yield b"x" * size
 
 
-@app.function(timeout=4, max_containers=1)
+@app.function(timeout=4)
 def endless():
     i = 0
     while True:
