@@ -107,7 +107,7 @@ TEST(Functions, AMethodsCallersAreToldItsName) {
   auto store = openMemoryStore();
   const FakeClock clock;
   const Environments environments(*store, clock, "acme");
-  const Apps apps(*store, environments, clock, "acme");
+  const Apps apps(*store, environments, clock, "acme", {});
   auto request = webhook();
   auto& method = (*request.mutable_function()->mutable_method_definitions())["add"];
   method.set_function_name("Counter.add");
@@ -122,7 +122,7 @@ TEST(Functions, ClientsAreToldAddressFormatsAndRankedFunctions) {
   const FakeClock clock;
   Environments environments(*store, clock, "acme");
   ASSERT_TRUE(environments.load().ok());
-  Apps apps(*store, environments, clock, "acme");
+  Apps apps(*store, environments, clock, "acme", {});
   const WebUrls urls(apps, GridConfig{"http://localhost:8400", "localhost", "acme", "2025.06"});
   auto request = webhook();
   request.mutable_function()->add_supported_input_formats(api::DATA_FORMAT_ASGI);
