@@ -30,6 +30,8 @@ class Running:
         self.lines = []
         self.process = subprocess.Popen(
             [sys.executable, "-u", "-m", "modal", *arguments], cwd=APPS, stdin=subprocess.DEVNULL,
+            # Tests that run in the background ignore ctrl-C; their clients must not.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env={**os.environ, **grid.environment, **environment})
         self.reader = threading.Thread(target=lambda: self.lines.extend(iter(self.process.stdout.readline, "")),
