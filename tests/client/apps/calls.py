@@ -73,4 +73,5 @@ def waits_for_word(marker: str, wait: bool):
 
 @app.function()
 def says(x: int):
+    print("said", x)
     events.put(x, partition="said")
