@@ -7,10 +7,12 @@
 
 namespace gridiron {
 
-// A directory of one test's own, among the system's temporary ones (TMPDIR); it goes with this object, and all in it.
+// A directory of one test's own, in `parent` or among the system's temporary ones (TMPDIR); it goes with this object,
+// and all in it.
 class TemporaryDirectory {
  public:
-  TemporaryDirectory() : path_((std::filesystem::temp_directory_path() / randomId("gridiron-test")).string()) {
+  explicit TemporaryDirectory(const std::filesystem::path& parent = std::filesystem::temp_directory_path())
+      : path_((parent / randomId("gridiron-test")).string()) {
     std::filesystem::create_directories(path_);
   }
   ~TemporaryDirectory() {

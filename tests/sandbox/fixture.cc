@@ -58,9 +58,6 @@ void SandboxTest::SetUp() {
     std::cout << "skipped: needs a host with /bin in /usr and python3" << std::endl;
     GTEST_SKIP() << "needs a host with /bin in /usr and python3";
   }
-  std::string pattern = "/var/tmp/gridiron-test-XXXXXX";
-  ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-  directory_ = pattern;
   const std::string lower = directory_ + "/lower";
   for (const char* made : {"/usr", "/tmp", "/root", "/etc"}) fs::create_directories(lower + made);
   for (const char* link : {"bin", "lib", "lib64", "sbin"})
@@ -77,12 +74,9 @@ void SandboxTest::SetUp() {
 }
 
 void SandboxTest::TearDown() {
-  if (directory_.empty()) return;
-  if (sandboxes_) {
-    const auto swept = sandboxes_->sweep();
-    EXPECT_TRUE(swept.ok()) << swept.error().message;
-  }
-  fs::remove_all(directory_);
+  if (!sandboxes_) return;
+  const auto swept = sandboxes_->sweep();
+  EXPECT_TRUE(swept.ok()) << swept.error().message;
 }
 
 Spec SandboxTest::shell(const std::string& script) {

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "base/testing.h"
 #include "sandbox/sandbox.h"
 
 namespace gridiron::sandbox {
@@ -38,7 +39,8 @@ class SandboxTest : public testing::Test {
   Ran run(const Spec& spec);
   Result<std::unique_ptr<Sandboxes>> open() { return openSandboxes(options_); }
 
-  std::string directory_;
+  const TemporaryDirectory temporary_{"/var/tmp"};  // on a disk: overlays cannot lie on every kind of /tmp
+  const std::string& directory_ = temporary_.path();
   Sandboxes::Options options_;
   std::unique_ptr<Sandboxes> sandboxes_;
   int started_ = 0;

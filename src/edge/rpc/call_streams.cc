@@ -54,6 +54,30 @@ class Acknowledger {
   std::size_t total_ = 0;
 };
 
+// What a reader of a generator's items was sent, as long as it is there.
+class Sent {
+ public:
+  Sent(const CallParts& parts, std::shared_ptr<ItemsSent> all, CallId call, Direction direction)
+      : parts_(parts), all_(std::move(all)), call_(std::move(call)), direction_(direction) {}
+  Sent(const Sent&) = delete;
+  Sent& operator=(const Sent&) = delete;
+  ~Sent() {
+    if (direction_ == Direction::out) all_->erase(call_);
+  }
+
+  void upTo(std::int64_t index) {
+    if (direction_ == Direction::in) return;
+    (*all_)[call_] = index;
+    parts_.wakes.ring(Wake::room(call_, direction_));
+  }
+
+ private:
+  const CallParts& parts_;
+  std::shared_ptr<ItemsSent> all_;
+  CallId call_;
+  Direction direction_;
+};
+
 // Has the reader all that the call's generator gave?
 bool isComplete(const CallParts& parts, const CallId& call, std::int64_t upTo) {
   const Result<OutputPage> page = parts.calls.outputs(call, {});
@@ -68,13 +92,16 @@ bool isComplete(const CallParts& parts, const CallId& call, std::int64_t upTo) {
 }
 
 Task<net::GrpcStatus> getData(CallParts parts, Context& context, api::FunctionCallGetDataRequest in,
-                              StreamWriter<api::DataChunk>& writer, Direction direction) {
+                              StreamWriter<api::DataChunk>& writer, Direction direction,
+                              std::shared_ptr<ItemsSent> all) {
   CallId call{in.function_call_id()};
   Result<void> may = mayStream(parts, context.caller, call);
   if (!may.ok()) co_return may.error();
   auto after = static_cast<std::int64_t>(in.last_index());
   Acknowledger acknowledger(parts, call, direction);
   if (after > 0) acknowledger.upTo(after);
+  Sent sent(parts, std::move(all), call, direction);
+  sent.upTo(after);
   Patience patience(parts.wakes, context.call, kSilence);
   while (!patience.over()) {
     Result<std::vector<DataChunk>> chunks = parts.calls.read(call, direction, after);
@@ -89,6 +116,7 @@ Task<net::GrpcStatus> getData(CallParts parts, Context& context, api::FunctionCa
       if (!written.ok()) co_return net::GrpcStatus(written.error());
       after = chunk.index;
       acknowledger.written(chunk.index, chunk.payload.data.size());
+      sent.upTo(after);
     }
     if (!chunks->empty()) {
       patience.renew(kSilence);
@@ -122,16 +150,16 @@ Task<Result<void>> putDataOut(CallParts parts, Context& context, api::FunctionCa
 
 }  // namespace
 
-void registerCallStreams(RpcServer& server, CallParts parts) {
+void registerCallStreams(RpcServer& server, CallParts parts, std::shared_ptr<ItemsSent> sent) {
   server.serverStream<api::FunctionCallGetDataRequest, api::DataChunk>(
       "FunctionCallGetDataIn", {.awaitsDisk = false},
-      [parts](Context& c, api::FunctionCallGetDataRequest in, StreamWriter<api::DataChunk>& writer) {
-        return getData(parts, c, std::move(in), writer, Direction::in);
+      [parts, sent](Context& c, api::FunctionCallGetDataRequest in, StreamWriter<api::DataChunk>& writer) {
+        return getData(parts, c, std::move(in), writer, Direction::in, sent);
       });
   server.serverStream<api::FunctionCallGetDataRequest, api::DataChunk>(
       "FunctionCallGetDataOut", {.awaitsDisk = false},
-      [parts](Context& c, api::FunctionCallGetDataRequest in, StreamWriter<api::DataChunk>& writer) {
-        return getData(parts, c, std::move(in), writer, Direction::out);
+      [parts, sent](Context& c, api::FunctionCallGetDataRequest in, StreamWriter<api::DataChunk>& writer) {
+        return getData(parts, c, std::move(in), writer, Direction::out, sent);
       });
   server.unary<api::FunctionCallPutDataRequest, google::protobuf::Empty>(
       "FunctionCallPutDataOut", {.access = Access::container, .awaitsDisk = false},

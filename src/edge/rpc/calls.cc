@@ -16,6 +16,8 @@ constexpr std::uint32_t kInputsOutstanding = 1000;  // of one map, before its cl
 // What comes of a running map within such a time goes to its client in one answer: an answer costs it as much as ten
 // outputs do.
 constexpr Nanos kGather = std::chrono::milliseconds(10);
+// A failure waits so long for the reader of the items before it.
+constexpr Nanos kItemsFirst = std::chrono::seconds(1);
 
 Nanos pollOf(float seconds) {
   if (!(seconds > 0)) return Nanos::zero();
@@ -91,8 +93,27 @@ Result<api::FunctionPutInputsResponse> putInputs(const CallParts& parts, Context
   return out;
 }
 
-Task<Result<api::FunctionGetOutputsResponse>> getOutputs(CallParts parts, Context& context,
-                                                         api::FunctionGetOutputsRequest in) {
+bool anyFailed(const OutputPage& page) {
+  return std::any_of(page.outputs.begin(), page.outputs.end(),
+                     [](const Output& output) { return output.outcome.status != OutcomeStatus::success; });
+}
+
+// A client stops reading a generator's items when it hears of a failure, so that goes behind the items that came before
+// it. For a moment only: nobody may be reading them.
+Task<void> letItemsGoFirst(const CallParts& parts, const ItemsSent& sent, CallId call, Patience& patience) {
+  const auto until = std::chrono::steady_clock::now() + kItemsFirst;
+  for (;;) {
+    const auto reader = sent.find(call);
+    const auto items = parts.calls.read(call, Direction::out, reader == sent.end() ? 0 : reader->second);
+    const Nanos left = until - std::chrono::steady_clock::now();
+    if (!items.ok() || items->empty() || left <= Nanos::zero() || patience.over()) co_return;
+    std::vector<Wake> wakes = {Wake::room(call, Direction::out)};
+    co_await patience.wait(std::move(wakes), left);
+  }
+}
+
+Task<Result<api::FunctionGetOutputsResponse>> getOutputs(CallParts parts, std::shared_ptr<const ItemsSent> sent,
+                                                         Context& context, api::FunctionGetOutputsRequest in) {
   CallId call{in.function_call_id()};
   Result<CallInfo> info = callFor(parts, context.caller, call);
   if (!info.ok()) co_return info.error();
@@ -115,6 +136,7 @@ Task<Result<api::FunctionGetOutputsResponse>> getOutputs(CallParts parts, Contex
     // A map's client asks again at once; more inputs may come, so an empty answer waits its time.
     const bool over = page->finished && info->call.kind != CallKind::map;
     if (!page->outputs.empty() || over || patience.over()) {
+      if (info->call.kind != CallKind::map && anyFailed(*page)) co_await letItemsGoFirst(parts, *sent, call, patience);
       api::FunctionGetOutputsResponse out;
       for (const Output& output : page->outputs) wire::writeOutput(output, *out.add_outputs());
       out.set_last_entry_id(page->lastEntryId.empty() ? "0-0" : page->lastEntryId);
@@ -210,6 +232,7 @@ Result<CallInfo> callFor(const CallParts& parts, const Caller& caller, const Cal
 }
 
 void registerCalls(RpcServer& server, CallParts parts) {
+  const auto sent = std::make_shared<ItemsSent>();
   server.unary<api::FunctionMapRequest, api::FunctionMapResponse>(
       "FunctionMap", {.once = true},
       [parts](Context& c, api::FunctionMapRequest in) { return functionMap(parts, c, std::move(in)); });
@@ -217,8 +240,9 @@ void registerCalls(RpcServer& server, CallParts parts) {
       "FunctionPutInputs", {},
       [parts](Context& c, api::FunctionPutInputsRequest in) { return putInputs(parts, c, std::move(in)); });
   server.unary<api::FunctionGetOutputsRequest, api::FunctionGetOutputsResponse>(
-      "FunctionGetOutputs", {},
-      [parts](Context& c, api::FunctionGetOutputsRequest in) { return getOutputs(parts, c, std::move(in)); });
+      "FunctionGetOutputs", {}, [parts, sent](Context& c, api::FunctionGetOutputsRequest in) {
+        return getOutputs(parts, sent, c, std::move(in));
+      });
   server.unary<api::FunctionFinishInputsRequest, google::protobuf::Empty>(
       "FunctionFinishInputs", {},
       [parts](Context& c, api::FunctionFinishInputsRequest in) { return finishInputs(parts, c, std::move(in)); });
@@ -235,7 +259,7 @@ void registerCalls(RpcServer& server, CallParts parts) {
       "FunctionCallGetInfo", {},
       [parts](Context& c, api::FunctionCallGetInfoRequest in) { return callGetInfo(parts, c, std::move(in)); });
   registerCallGraph(server, parts);
-  registerCallStreams(server, parts);
+  registerCallStreams(server, parts, sent);
 }
 
 }  // namespace gridiron::edge

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <unordered_map>
 
 #include "base/clock.h"
 #include "base/loop.h"
@@ -27,9 +29,13 @@ struct CallParts {
 // FromId, GetInfo, call graph, and the data streams (FunctionCallGetDataIn, …GetDataOut, …PutDataOut) of callers and
 // containers.
 void registerCalls(RpcServer& server, CallParts parts);
-// The call graph and the streams only; registerCalls does it too.
+// The call graph only; registerCalls does it too.
 void registerCallGraph(RpcServer& server, CallParts parts);
-void registerCallStreams(RpcServer& server, CallParts parts);
+
+// By call: the last item that was sent to a reader of its data-out who is still there. Loop thread only.
+using ItemsSent = std::unordered_map<CallId, std::int64_t>;
+// The streams only; registerCalls does it too. Keeps `sent`, and rings Wake::room(call, out) after each item.
+void registerCallStreams(RpcServer& server, CallParts parts, std::shared_ptr<ItemsSent> sent);
 
 // The function, when it is there and the caller's workspace has it; else notFound.
 Result<std::shared_ptr<const Function>> functionFor(const CallParts& parts, const Caller& caller, const FunctionId& id);

@@ -305,7 +305,8 @@ Task<void> readYields(Line client, std::string call, std::uint64_t after, std::s
   out->stop = true;
 }
 
-Task<void> yieldThree(Line container) {
+// Takes an input, yields three values; gives the input.
+Task<api::FunctionGetInputsItem> yieldThree(Line container) {
   (void)co_await container->ask<Empty>("ContainerHello", Empty());
   api::FunctionGetInputsRequest ask;
   auto inputs = co_await container->ask<api::FunctionGetInputsResponse>("FunctionGetInputs", ask);
@@ -317,10 +318,51 @@ Task<void> yieldThree(Line container) {
     chunk.set_data("v" + std::to_string(i));
     (void)co_await container->ask<Empty>("FunctionCallPutDataOut", put);
   }
+  co_return inputs.inputs(0);
+}
+
+Task<void> yieldThreeAndStay(Line container) { (void)co_await yieldThree(std::move(container)); }
+
+Task<void> yieldThreeAndFail(Line container) {
+  const api::FunctionGetInputsItem input = co_await yieldThree(container);
+  api::FunctionPutOutputsRequest outputs;
+  auto& output = *outputs.add_outputs();
+  output.set_input_id(input.input_id());
+  output.mutable_result()->set_status(api::GenericResult::GENERIC_STATUS_FAILURE);
+  (void)co_await container->ask<Empty>("FunctionPutOutputs", outputs);
+}
+
+Task<void> awaitFailure(Line client, std::string call, std::shared_ptr<Yields> out) {
+  api::FunctionGetOutputsRequest request;
+  request.set_function_call_id(call);
+  request.set_timeout(30);
+  auto answer = co_await client->ask<api::FunctionGetOutputsResponse>("FunctionGetOutputs", request);
+  EXPECT_EQ(answer.outputs(0).result().status(), api::GenericResult::GENERIC_STATUS_FAILURE);
+  out->values.push_back("failed");
+}
+
+TEST_F(CallRpcs, AGeneratorsFailureComesBehindTheValuesBeforeIt) {
+  Function& f = grid.add("f", [](Grid&, Line container) { return yieldThreeAndFail(std::move(container)); });
+  grid.deploy("f");
+  const std::string made = call(f, "x").function_call_id();
+  auto seen = std::make_shared<Yields>();
+  spawn(grid.io, awaitFailure(client, made, seen));
+  grid.runUntil([&] { return grid.calls.outputs(CallId{made}, {})->unfinishedInputs == 0; }, "the generator failed");
+  spawn(grid.io, readYields(client, made, 0, 4, seen));  // its stream is opened late
+  grid.runUntil([&] { return seen->values.size() == 4; }, "all of it came");
+  EXPECT_THAT(seen->values, ElementsAre("v1", "v2", "v3", "failed"));
+}
+
+TEST_F(CallRpcs, AGeneratorsFailureWaitsForAReaderForAMomentOnly) {
+  Function& f = grid.add("f", [](Grid&, Line container) { return yieldThreeAndFail(std::move(container)); });
+  grid.deploy("f");
+  auto seen = std::make_shared<Yields>();
+  spawn(grid.io, awaitFailure(client, call(f, "x").function_call_id(), seen));
+  grid.runUntil([&] { return !seen->values.empty(); }, "who reads no values hears of the failure");
 }
 
 TEST_F(CallRpcs, AGeneratorsValuesComeInOrderAndAgainFromWhereItsReaderWas) {
-  Function& f = grid.add("f", [](Grid&, Line container) { return yieldThree(std::move(container)); });
+  Function& f = grid.add("f", [](Grid&, Line container) { return yieldThreeAndStay(std::move(container)); });
   grid.deploy("f");
   std::string made = call(f, "x").function_call_id();
   auto all = std::make_shared<Yields>(), rest = std::make_shared<Yields>();
