@@ -144,8 +144,10 @@ class Grid:
         except urllib.error.HTTPError as error:
             return error.code, error.headers, error.read()
 
-    def containers(self):
-        return self.admin("status")["containers"]
+    def containers(self, app: str = "", function: str = ""):
+        """Those that live, of one function if it is named: apps share the grid, and names of functions."""
+        return [c for c in self.admin("status")["containers"]
+                if (not app or c["app"] == app) and (not function or c["function"] == function)]
 
     def function(self, app: str, name: str) -> dict:
         """What `gridiron status` has of a function: queued, running, containers (ready ones), starting."""

@@ -43,7 +43,7 @@ def test_a_rollover_gives_new_containers_of_the_same_code(client, hand, strategy
 
 def test_a_container_is_listed_read_and_stopped(client, hand):
     call = hand("outlives").spawn(600)
-    running = lambda: [c for c in client.containers() if c["function"] == "outlives" and c["app"] == "by-hand"]
+    running = lambda: client.containers("by-hand", "outlives")
     client.wait_until(lambda: running() and f"began in {running()[0]['id']}" in client.app_logs("by-hand"), 60, "it runs")
     task = running()[0]["id"]
     assert any(task in row for row in rows(client, "container", "list"))

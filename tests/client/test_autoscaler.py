@@ -100,11 +100,11 @@ def test_a_parameterised_instance_is_kept_warm_by_itself(client, function):
         warnings.simplefilter("ignore")
         one = Model(size=7)
         one.update_autoscaler(min_containers=1)
-        client.wait_until(lambda: [c for c in client.containers() if c["function"] == "Model.*"], 30, "one is there")
+        client.wait_until(lambda: client.containers("scaling", "Model.*"), 30, "one is there")
         first = one.where.remote()
-        assert first == [c["id"] for c in client.containers() if c["function"] == "Model.*"][0]
+        assert first == client.containers("scaling", "Model.*")[0]["id"]
         one.update_autoscaler(min_containers=0)
-    client.wait_until(lambda: not [c for c in client.containers() if c["function"] == "Model.*"], 30, "it is gone")
+    client.wait_until(lambda: not client.containers("scaling", "Model.*"), 30, "it is gone")
 
 
 def test_settings_that_cannot_be_are_refused(function):

@@ -47,7 +47,7 @@ def test_a_container_out_of_memory_says_so_in_the_log(rough):
 def test_a_syntax_error_in_the_container_is_a_500_whose_traceback_is_in_the_log(rough):
     status, _, _ = rough.post("rough-misspelt", {})
     assert status == 500
-    task = [c for c in rough.containers() if c["function"] == "misspelt"][0]["id"]
+    task = rough.containers("rough", "misspelt")[0]["id"]
     rough.wait_until(lambda: "SyntaxError" in rough.app_logs("rough"), 20, "the traceback is in the log of " + task)
 
 
@@ -76,7 +76,7 @@ def test_300_clients_that_send_half_a_request_stop_nobody(rough):
             assert rough.post("rough-slow", {})[0] == 200
         rough.modal("app", "list")
         assert time.monotonic() - started < 20
-        assert len([c for c in rough.containers() if c["function"] == "patient"]) <= 1
+        assert len(rough.containers("rough", "patient")) <= 1
     finally:
         for connection in connections:
             connection.close()

@@ -20,10 +20,10 @@ def test_cold_warm_zero_cold(web):
     status, headers, body = web.post("web-echo", {"word": "two"})
     assert (status, json.loads(body)["word"]) == (200, "two")
     assert "sandbox" not in headers["server-timing"]
-    live = [c for c in web.containers() if c["function"] == "echo"]
+    live = web.containers("web", "echo")
     assert len(live) == 1
     assert live[0]["id"] in web.modal("container", "list", "--json")
-    web.wait_until(lambda: not [c for c in web.containers() if c["function"] == "echo"], 20, "scaled to zero")
+    web.wait_until(lambda: not web.containers("web", "echo"), 20, "scaled to zero")
     assert live[0]["id"] not in web.modal("container", "list", "--json")
     status, headers, _ = web.post("web-echo", {"word": "three"})
     assert status == 200 and "sandbox" in headers["server-timing"]

@@ -35,7 +35,7 @@ def test_who_is_not_signed_starts_nothing_and_the_owner_reads_why(signed):
     for signature in (None, SIGNATURE[:-2] + "00", SIGNATURE[:-2], "sha1=" + 40 * "0"):
         status, text = post(signed, "signed-pushed", b"Hello, World!", signature)
         assert status == 401 and "not signed as this address demands" in text and "sha256" not in text, text
-    assert not [c for c in signed.containers() if c["function"] == "pushed"]
+    assert not signed.containers("signed", "pushed")
     signed.wait_until(lambda: "A request to pushed was refused: the request has no x-hub-signature-256 header"
                       in signed.app_logs("signed"), 20, "the owner reads why")
 
