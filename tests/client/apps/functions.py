@@ -36,8 +36,8 @@ def main():
     try:
         fails.remote(3)
     except ValueError as error:
-        print("caught", error)
-    print("python", python_version.remote())
+        print(f"caught {error}")  # one write: the container's lines come on another thread
+    print(f"python {python_version.remote()}")
     print("all good")
 
 

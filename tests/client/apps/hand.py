@@ -33,4 +33,4 @@ def fails():
 
 @app.local_entrypoint()
 def main(name: str = "you", times: int = 1):
-    print("got", greet.remote(name, times))
+    print(f"got {greet.remote(name, times)}")

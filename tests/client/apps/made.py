@@ -24,7 +24,7 @@ def read() -> str:
 
 @app.local_entrypoint()
 def main():
-    print("read:", read.remote())
+    print(f"read: {read.remote()}")
 
 
 broken = modal.App("made-broken")
