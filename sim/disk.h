@@ -39,8 +39,8 @@ class Disk final : public Store {
   }
   Result<std::vector<Object>> list(const ObjectQuery& query) override { return memory_->list(query); }
   Result<std::optional<StoredCall>> call(const CallId& id) override { return memory_->call(id); }
+  Result<std::vector<CallId>> unfinishedCalls() override { return memory_->unfinishedCalls(); }
   Result<std::vector<CallId>> callsBy(const InputId& parent) override { return memory_->callsBy(parent); }
-  Result<std::vector<StoredCall>> unfinishedCalls() override { return memory_->unfinishedCalls(); }
   Result<std::vector<LogEntry>> logs(const LogQuery& query) override { return memory_->logs(query); }
   Result<std::vector<LogBucket>> countLogs(const LogQuery& query, Nanos width) override {
     return memory_->countLogs(query, width);
@@ -50,7 +50,7 @@ class Disk final : public Store {
     return memory_->instances(app, liveOnly, limit);
   }
   Result<std::vector<UsageRecord>> usage(const UsageQuery& query) override { return memory_->usage(query); }
-  Result<void> prune(Time, Time) override { return {}; }  // schedules are shorter than anything is kept
+  Result<bool> prune(Time, Time) override { return false; }  // schedules are shorter than anything is kept
 
  private:
   std::unique_ptr<CrashingStore> memory_;

@@ -27,10 +27,10 @@ void Calls::observe(CallsObserver& observer) {
 }
 
 Result<void> Calls::load() {
-  ASSIGN_OR_RETURN(auto unfinished, impl_->store.unfinishedCalls());
-  for (auto& stored : unfinished) {
-    if (!stored.call.key.empty()) impl_->byKey[stored.call.key] = stored.call.id;
-    impl_->adopt(std::move(stored));
+  ASSIGN_OR_RETURN(const auto unfinished, impl_->store.unfinishedCalls());
+  for (const auto& id : unfinished) {
+    ASSIGN_OR_RETURN(const auto* entry, impl_->reach(id));
+    if (!entry->call.key.empty()) impl_->byKey[entry->call.key] = id;
   }
   for (const auto& [id, queue] : impl_->queues) {
     impl_->tell([&](CallsObserver& o) { o.inputsQueued(id); });
@@ -44,7 +44,7 @@ Result<CallId> Calls::open(const CallOptions& options) {
   if (const auto known = impl_->byKey.find(options.key); known != impl_->byKey.end()) return known->second;
   auto owned = std::make_unique<CallEntry>();
   auto& entry = *owned;
-  entry.call.id = newId<CallTag>();
+  entry.call.id = CallId{orderedId(CallTag::prefix, impl_->clock.now())};
   entry.call.function = options.function;
   entry.call.app = function->app;
   entry.call.kind = options.kind;
@@ -107,7 +107,7 @@ Result<std::vector<Input>> Calls::Impl::newOnes(const CallEntry& entry, std::vec
     const auto [same, isNew] = fresh.try_emplace(w.index);
     if (isNew) {
       Input input;
-      input.id = same->second = newId<InputTag>();
+      input.id = same->second = InputId{orderedId(InputTag::prefix, clock.now())};
       input.call = entry.call.id;
       input.function = entry.call.function;
       input.index = w.index;
@@ -121,7 +121,7 @@ Result<std::vector<Input>> Calls::Impl::newOnes(const CallEntry& entry, std::vec
   return inputs;
 }
 
-Result<std::vector<AcceptedInput>> Calls::put(const CallId& id, std::vector<NewInput> wanted) {
+Result<std::vector<AcceptedInput>> Calls::put(const CallId& id, std::vector<NewInput> wanted, Batch batch) {
   ASSIGN_OR_RETURN(auto* entry, impl_->reach(id));
   const auto& call = entry->call;
   if (call.cancelled) return makeError(Code::failedPrecondition, "function call '{}' was cancelled", id.value);
@@ -131,13 +131,12 @@ Result<std::vector<AcceptedInput>> Calls::put(const CallId& id, std::vector<NewI
   if (call.kind != CallKind::map && entry->byIndex.size() + inputs.size() > 1) {
     return makeError(Code::invalidArgument, "function call '{}' takes one input", id.value);
   }
-  RETURN_IF_ERROR(impl_->accept(*entry, std::move(inputs)));
+  RETURN_IF_ERROR(impl_->accept(*entry, std::move(inputs), std::move(batch)));
   return accepted;
 }
 
-Result<void> Calls::Impl::accept(CallEntry& entry, std::vector<Input> inputs) {
+Result<void> Calls::Impl::accept(CallEntry& entry, std::vector<Input> inputs, Batch batch) {
   auto& queue = queueOf(entry.call.function);
-  Batch batch;
   if (!entry.saved) batch.put(entry.call);
   auto stored = checkRoom(queue, inputs);
   for (auto& input : inputs) batch.put(std::move(input));
@@ -174,7 +173,7 @@ Result<std::vector<Input>> Calls::Impl::successors(const CallEntry& entry, std::
     const auto [same, isNew] = fresh.try_emplace(w.index);
     auto& input = same->second;
     if (isNew) {
-      input.id = newId<InputTag>();
+      input.id = InputId{orderedId(InputTag::prefix, clock.now())};
       input.call = entry.call.id;
       input.function = entry.call.function;
       input.index = w.index;
@@ -283,6 +282,26 @@ CallInfo CallEntry::describe() const {
 std::optional<Input> Calls::input(const InputId& id) const {
   const auto* entry = impl_->find(id);
   return entry ? std::optional(entry->describe()) : std::nullopt;
+}
+
+std::vector<Input> Calls::unsettled(const FunctionId& function, int most) const {
+  std::vector<Input> found;
+  const auto it = impl_->queues.find(function);
+  if (it == impl_->queues.end()) return found;
+  const auto& queue = it->second;
+  for (const auto& [when, entry] : impl_->timeouts) {
+    if (std::ssize(found) >= most) break;
+    if (entry->queue == &queue) found.push_back(entry->describe());
+  }
+  for (auto line = queue.lines.rbegin(); line != queue.lines.rend(); ++line) {
+    const auto* entry = line->second->line.tail;
+    for (; entry && std::ssize(found) < most; entry = entry->before) found.push_back(entry->describe());
+  }
+  for (const auto& [when, entry] : queue.delayed) {
+    if (std::ssize(found) >= most) break;
+    found.push_back(entry->describe());
+  }
+  return found;
 }
 
 Result<void> Calls::cancel(const CallId& id, Terminate terminate) {

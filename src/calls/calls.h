@@ -143,7 +143,8 @@ class Calls {
   Result<CallId> open(const CallOptions& options);
   // All or none. exhausted when a queue is full (the text has its depth and bound); an index seen before gives the id
   // it got then. notFound, failedPrecondition (cancelled) otherwise.
-  Result<std::vector<AcceptedInput>> put(const CallId& call, std::vector<NewInput> inputs);
+  // `also` is stored with them, or not at all.
+  Result<std::vector<AcceptedInput>> put(const CallId& call, std::vector<NewInput> inputs, Batch also = {});
   // Runs settled inputs of the call again: each gets a successor at its index, whose output takes the place of the one
   // that was, with a later entry. All or none. What runs already, or is of a later try than is asked for, is left and
   // its id given. notFound for an index that never was, exhausted and failedPrecondition as for put.
@@ -179,6 +180,9 @@ class Calls {
   Result<CallInfo> info(const CallId& call);
   // An input that is not settled, without its args.
   std::optional<Input> input(const InputId& id) const;
+  // Of the function's inputs that are not settled: those that run, and of each call the newest that wait, newest calls
+  // first; `most` in all. Without their args.
+  std::vector<Input> unsettled(const FunctionId& function, int most) const;
   // What waits is settled as terminated at once, what runs too, and its container is told (takeCancelled) or, with
   // Terminate::containers, interrupted. Nothing happens to a finished call.
   Result<void> cancel(const CallId& call, Terminate terminate = Terminate::no);

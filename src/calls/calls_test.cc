@@ -609,6 +609,17 @@ TEST_F(CallsTest, DemandTellsWhatWaitsAndRuns) {
   EXPECT_THAT(calls().demand(), ElementsAre(Demand{f, 1, 1, start + 1s}));
 }
 
+TEST_F(CallsTest, WhatIsNotSettledIsListedTheNewestFirst) {
+  const auto running = request(), older = request();
+  const auto map = open(CallKind::map);
+  const auto first = put(map, 0), second = put(map, 1);
+  lease(w1);
+  std::vector<InputId> all;
+  for (const auto& input : calls().unsettled(f, 10)) all.push_back(input.id);
+  EXPECT_THAT(all, ElementsAre(running, second, first, older));
+  EXPECT_EQ(calls().unsettled(f, 2).size(), 2u);
+}
+
 TEST_F(CallsTest, InfoCountsInputsAndOutcomes) {
   change([](Function& x) { x.maxConcurrentInputs = 3; });
   const auto call = open(CallKind::map);

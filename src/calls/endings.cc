@@ -280,13 +280,20 @@ void Calls::Impl::sweep() {
       forgetAt(call, call.touched + keepOf(call));
     }
   }
+  pruning = pruning || !batch.empty();
   if (!batch.empty() && !store.apply(batch).ok()) owe(std::move(batch));
   if (seen == kSlice) return;  // and on with the next turn
   sweptAt = clock.now();
   interruptSilent();
   if (clock.now() < prunedAt + kPruneEvery) return;
   prunedAt = clock.now();
-  (void)store.prune(clock.now() - options.keepResults, clock.now() - kKeepLogs);  // tried again in an hour
+  pruning = true;
+}
+
+void Calls::Impl::prune() {
+  if (!pruning) return;
+  const auto more = store.prune(clock.now() - options.keepResults, clock.now() - kKeepLogs);
+  pruning = more.ok() && *more;  // what fails is tried again in an hour
 }
 
 void Calls::expire() {
@@ -295,6 +302,7 @@ void Calls::expire() {
   impl_->expireDelays();
   impl_->endSlices();
   impl_->sweep();
+  impl_->prune();
 }
 
 std::optional<Time> Calls::nextDeadline() const {
@@ -302,6 +310,7 @@ std::optional<Time> Calls::nextDeadline() const {
   if (!impl_->timeouts.empty()) next = std::min(next, impl_->timeouts.begin()->first.first);
   if (!impl_->due.empty()) next = std::min(next, impl_->due.begin()->first);
   if (!impl_->owed.empty()) next = std::min(next, impl_->owedAt);
+  if (impl_->pruning) next = impl_->sweptAt;
   if (!impl_->ending.empty() || !impl_->dooming.empty()) next = std::min(next, impl_->slicedAt);
   for (const auto& [id, at] : impl_->lingering) next = std::min(next, at);
   return next;

@@ -19,6 +19,16 @@ int sparedOf(const InputQueue::Doom& doom, const Line& line) {
 
 }  // namespace
 
+std::string orderedId(const char* prefix, Time now) {
+  constexpr std::string_view kOrdered = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  std::string time(8, '0');
+  auto rest = now.time_since_epoch() / std::chrono::microseconds(100);
+  for (auto digit = time.rbegin(); digit != time.rend(); ++digit, rest /= 62) {
+    *digit = kOrdered[static_cast<std::size_t>(rest % 62)];
+  }
+  return fmt::format("{}-{}{}", prefix, time, randomAlnum(14));
+}
+
 Input InputEntry::describe() const {
   Input input;
   input.id = id;

@@ -172,6 +172,9 @@ struct Questions {
   std::deque<std::size_t> earlier;  // hashes, newest last
 };
 
+// An id as newId gives it, of which 83 bits cannot be guessed and the others are the time: what is made later sorts
+// later, so that the store writes its newest rows beside each other.
+std::string orderedId(const char* prefix, Time now);
 Outcome outcomeOf(OutcomeStatus status, std::string text);
 
 struct Calls::Impl {
@@ -204,6 +207,7 @@ struct Calls::Impl {
   Time slicedAt{};                    // no slice before: the store refused one
   std::int64_t back = 0, front = -1;  // places
   Time sweptAt, prunedAt;
+  bool pruning = false;  // the store has more to forget
 
   template <class Tell>
   void tell(Tell tell) {
@@ -232,7 +236,7 @@ struct Calls::Impl {
   Result<std::vector<Input>> successors(const CallEntry& entry, std::vector<RetriedInput> wanted,
                                         std::vector<AcceptedInput>& accepted) const;
   // Into the store (all or none), and behind what waits.
-  Result<void> accept(CallEntry& entry, std::vector<Input> inputs);
+  Result<void> accept(CallEntry& entry, std::vector<Input> inputs, Batch batch = {});
 
   // Moving inputs between states, each keeps every index in step (ledger.cc).
   void enqueue(InputEntry& entry, std::int64_t place);
@@ -298,6 +302,7 @@ struct Calls::Impl {
   void expireTimeouts();
   void expireDelays();
   void endSlices();
+  void prune();
   void undoom(InputQueue& queue);
   void sweep();
 };

@@ -78,6 +78,22 @@ TEST_F(Collections, WhatWasPutAndNotTakenIsThereAfterARestart) {
   EXPECT_EQ(stored("queue_item") + stored("queue_partition"), 0u);
 }
 
+TEST_F(Collections, WhoAsksAgainGetsWhatItTookAlsoAfterARestart) {
+  const QueueId queue = newQueue("jobs");
+  put(queue, "", {"a", std::string("\0 1", 3), "c"});
+  const Values took = {"a", std::string("\0 1", 3)};
+  EXPECT_EQ(queues->take(queue, "", 2, "client|key").value(), took);
+  reopen();
+  EXPECT_EQ(queues->take(queue, "", 2, "client|key").value(), took) << "its answer was lost with the process";
+  clock.advance(9min);
+  queues->expire();
+  EXPECT_EQ(queues->take(queue, "", 2, "client|key").value(), took);
+  clock.advance(2min);
+  queues->expire();
+  EXPECT_EQ(stored("queue_taken"), 0u);
+  EXPECT_EQ(queues->take(queue, "", 2, "client|key").value(), Values{"c"});
+}
+
 TEST_F(Collections, APartitionEndsADayAfterItsLastPutOrWhenThatPutSays) {
   const QueueId queue = newQueue("jobs");
   put(queue, "", {"a"});

@@ -9,8 +9,10 @@ namespace gridiron {
 
 namespace {
 
-constexpr const char* kItem = "queue_item";            // <queue>/<partition, hex>/<sequence, hex>; body: the value
-constexpr const char* kPartition = "queue_partition";  // <queue>/<partition, hex>; body: when it ends
+constexpr const char* kItem = "queue_item";             // <queue>/<partition, hex>/<sequence, hex>; body: the value
+constexpr const char* kPartition = "queue_partition";   // <queue>/<partition, hex>; body: when it ends
+constexpr const char* kTaken = "queue_taken";           // <the request>; body: what it was given
+constexpr Nanos kKeepTaken = std::chrono::minutes(10);  // as long as the door remembers what it answered
 constexpr std::size_t kPeekItems = 100;
 constexpr std::size_t kPeekBytes = 4u << 20;
 
@@ -35,6 +37,23 @@ std::string entryOf(std::int64_t sequence) { return fmt::format("{:016x}", seque
 std::string itemId(const QueueId& queue, const std::string& key, std::int64_t sequence) {
   return partitionId(queue, key) + "/" + entryOf(sequence);
 }
+// A list of values as one string, each behind its length, and back.
+std::string pack(const std::vector<std::string>& values) {
+  std::string packed;
+  for (const std::string& value : values) packed += fmt::format("{:x} ", value.size()) + value;
+  return packed;
+}
+std::vector<std::string> unpack(std::string_view packed) {
+  std::vector<std::string> values;
+  while (!packed.empty()) {
+    std::size_t size = 0;
+    const auto end = std::from_chars(packed.data(), packed.data() + packed.size(), size, 16).ptr;
+    packed.remove_prefix(std::min<std::size_t>(packed.size(), static_cast<std::size_t>(end - packed.data()) + 1));
+    values.emplace_back(packed.substr(0, size));
+    packed.remove_prefix(std::min(packed.size(), size));
+  }
+  return values;
+}
 std::int64_t sequenceOf(std::string_view entry) {
   std::int64_t sequence = 0;
   std::from_chars(entry.data(), entry.data() + entry.size(), sequence, 16);
@@ -55,6 +74,12 @@ Queues::Queues(Store& store, const Clock& clock, std::string workspace, Limits l
 Result<void> Queues::load() {
   RETURN_IF_ERROR(book_.load());
   for (const std::string& id : book_.ids()) RETURN_IF_ERROR(loadOne(id));
+  ObjectQuery query;
+  query.kind = kTaken;
+  ASSIGN_OR_RETURN(const auto taken, store_.list(query));
+  for (auto object = taken.rbegin(); object != taken.rend(); ++object) {
+    taken_.emplace_back(object->createdAt, object->id);
+  }
   return {};
 }
 
@@ -172,8 +197,30 @@ Result<std::string> Queues::valueOf(const QueueId& queue, const std::string& key
   return std::move(object->body);
 }
 
-Result<std::vector<std::string>> Queues::take(const QueueId& queue, const std::string& key, int most) {
+Result<std::optional<std::vector<std::string>>> Queues::taken(const std::string& request) {
+  std::optional<std::vector<std::string>> values;
+  if (request.empty()) return values;
+  ASSIGN_OR_RETURN(const auto object, store_.get(kTaken, request));
+  if (object) values = unpack(object->body);
+  return values;
+}
+
+void Queues::forgetTaken() {
+  Batch batch;
+  const auto old = clock_.now() - kKeepTaken;
+  for (const auto& [at, request] : taken_) {
+    if (at > old || batch.changes().size() >= 1000) break;
+    batch.erase(kTaken, request);
+  }
+  const auto count = static_cast<std::ptrdiff_t>(batch.changes().size());
+  if (count > 0 && store_.apply(batch).ok()) taken_.erase(taken_.begin(), taken_.begin() + count);
+}
+
+Result<std::vector<std::string>> Queues::take(const QueueId& queue, const std::string& key, int most,
+                                              const std::string& request) {
   if (most < 1) return makeError(Code::invalidArgument, "{} items cannot be taken", most);
+  ASSIGN_OR_RETURN(auto before, taken(request));
+  if (before) return std::move(*before);
   ASSIGN_OR_RETURN(Partition * partition, partitionAt(queue, key));
   std::vector<std::string> values;
   if (!partition) return values;
@@ -189,7 +236,10 @@ Result<std::vector<std::string>> Queues::take(const QueueId& queue, const std::s
   }
   const bool all = count == partition->items.size();
   if (all) batch.erase(kPartition, partitionId(queue, key));
+  const Time now = clock_.now();
+  if (!request.empty()) batch.put(Object{kTaken, request, workspace_, "", "", true, now, pack(values)});
   RETURN_IF_ERROR(store_.apply(batch));
+  if (!request.empty()) taken_.emplace_back(now, request);
   if (all) {
     queues_[queue].erase(key);
   } else {
@@ -263,6 +313,7 @@ Result<void> Queues::erase(const QueueId& queue) {
 }
 
 void Queues::expire() {
+  forgetTaken();
   for (const std::string& id : book_.silent())
     [[maybe_unused]] const Result<void> tried = erase(QueueId{id});  // a failure: tried again next time
   for (auto& [queue, partitions] : queues_) {

@@ -3,8 +3,10 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/id.h"
@@ -47,8 +49,10 @@ class Queues {
   // "status = '413'", by which clients know. notFound.
   Result<void> put(const QueueId& queue, const std::string& partition, const std::vector<std::string>& values,
                    Nanos ttl);
-  // The first `most` items or as many as there are, removed.
-  Result<std::vector<std::string>> take(const QueueId& queue, const std::string& partition, int most);
+  // The first `most` items or as many as there are, removed. A `request` ("": none) that asks again within ten minutes
+  // gets what it took the first time, also after a restart: its answer may have been lost.
+  Result<std::vector<std::string>> take(const QueueId& queue, const std::string& partition, int most,
+                                        const std::string& request = "");
   // What comes behind `after` ("": from the first) without removing it; up to 100 items or 4 MiB, at least one if any.
   Result<std::vector<QueueItem>> peek(const QueueId& queue, const std::string& partition, const std::string& after);
   Result<std::size_t> length(const QueueId& queue, const std::string& partition);
@@ -83,6 +87,9 @@ class Queues {
                         const std::vector<std::string>& values) const;
   Result<void> loadOne(const std::string& queue);
   Result<std::string> valueOf(const QueueId& queue, const std::string& key, const Item& item);
+  // What the request took before; and its note, to be stored with the taking.
+  Result<std::optional<std::vector<std::string>>> taken(const std::string& request);
+  void forgetTaken();
   void eraseIn(Batch& batch, const QueueId& queue, const std::string& key, const Partition& partition) const;
 
   Store& store_;
@@ -92,6 +99,7 @@ class Queues {
   CollectionBook book_;
   std::unordered_map<QueueId, Partitions> queues_;
   std::int64_t lastSequence_ = 0;
+  std::deque<std::pair<Time, std::string>> taken_;  // requests whose takings are in the store, oldest first
 };
 
 }  // namespace gridiron

@@ -60,23 +60,22 @@ void Schedules::run(const FunctionId& function, Entry& entry) {
   CallOptions options;
   options.function = function;
   options.mode = CallMode::async;
+  entry.next.reset();
+  // The run and the note of it are one change: after a crash there are both or neither.
+  const auto note = Batch().put(Object{kKind, function.str(), "", "", "", true, clock_.now(), ""});
   const Result<CallId> call = calls_.open(options);
   Result<void> done = call.ok() ? Result<void>() : Result<void>(call.error());
   if (call.ok()) {
     std::vector<NewInput> inputs(1);
     inputs.front().args = Payload{DataFormat::pickle, std::string(kNoArguments, sizeof kNoArguments), {}};
-    const auto accepted = calls_.put(*call, std::move(inputs));
-    if (!accepted.ok()) {
-      done = accepted.error();
-      (void)calls_.cancel(*call);
-    }
+    const auto accepted = calls_.put(*call, std::move(inputs), note);
+    if (accepted.ok()) return;
+    done = accepted.error();
+    (void)calls_.cancel(*call);
   }
-  if (!done.ok()) spdlog::warn("a scheduled run of {} is left out: {}", function.str(), done.error().message);
-  Batch batch;
-  batch.put(Object{kKind, function.str(), "", "", "", true, clock_.now(), ""});
-  if (const auto noted = store_.apply(batch); !noted.ok())
+  spdlog::warn("a scheduled run of {} is left out: {}", function.str(), done.error().message);
+  if (const auto noted = store_.apply(note); !noted.ok())
     spdlog::warn("the run of {} on schedule is not noted: {}", function.str(), noted.error().message);
-  entry.next.reset();
 }
 
 std::optional<Schedules::Planned> Schedules::of(const FunctionId& function) const {

@@ -85,6 +85,13 @@ TEST_F(SchedulesTest, APeriodRunsAndADeploymentStartsItAnew) {
   EXPECT_EQ(schedules->of(f)->next, clock.now() + 179min);
 }
 
+TEST_F(SchedulesTest, ARunAndTheNoteOfItAreOneChange) {
+  const FunctionId f = deploy(hours(1));
+  const Mark before = store->written();
+  EXPECT_EQ(queuedAfter(f, 1h), 1);
+  EXPECT_EQ(store->written(), before + 1);
+}
+
 TEST_F(SchedulesTest, AfterTheGridWasDownAPeriodRunsOnceAndACronNot) {
   const FunctionId f = deploy(hours(1));
   EXPECT_EQ(queuedAfter(f, 1h), 1);

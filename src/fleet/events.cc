@@ -189,6 +189,8 @@ void Fleet::inputEnded(const Input& input, const Outcome& outcome, bool) {
   usage.startedAt = input.startedAt;
   usage.endedAt = impl_->clock.now();
   usage.outcome = nameOf(outcome.status);
+  usage.call = input.call;
+  usage.method = input.method;
   if (record) {
     usage.app = record->instance.app;
     usage.resources = record->instance.resources;

@@ -99,7 +99,7 @@ void fields(A& a, Instance& v) {
 template <class A>
 void fields(A& a, UsageRecord& v) {
   a(1, v.id), a(2, v.kind), a(3, v.app), a(4, v.function), a(5, v.instance), a(6, v.resources);
-  a(7, v.queuedAt), a(8, v.startedAt), a(9, v.endedAt), a(10, v.outcome);
+  a(7, v.queuedAt), a(8, v.startedAt), a(9, v.endedAt), a(10, v.outcome), a(11, v.call), a(12, v.method);
 }
 
 void appendNumber(std::string& out, std::uint64_t n, int bytes) {

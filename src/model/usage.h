@@ -23,6 +23,8 @@ struct UsageRecord {
   Time startedAt{};  // input: handed to a container; container: ready. Epoch: never
   Time endedAt{};    // epoch: not yet
   std::string outcome;
+  CallId call;         // input: of it
+  std::string method;  // input: of a class; "" for plain functions
   bool operator==(const UsageRecord&) const = default;
 };
 

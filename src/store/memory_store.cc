@@ -29,6 +29,17 @@ bool fits(const UsageQuery& q, const UsageRecord& r) {
          (!q.since || r.endedAt == Time{} || r.endedAt >= *q.since) && (!q.until || r.startedAt < *q.until);
 }
 
+struct KeptCall {
+  Call call;
+  std::map<int, Input> inputs;  // by index
+  std::map<std::int64_t, Output> outputs;
+
+  bool unsettled() const {
+    return std::any_of(inputs.begin(), inputs.end(),
+                       [](const auto& input) { return input.second.state != InputState::settled; });
+  }
+};
+
 // What the store holds.
 struct Facts {
   struct Kept {
@@ -36,7 +47,7 @@ struct Facts {
     std::int64_t order;
   };
   std::map<std::pair<std::string, std::string>, Kept> objects;
-  std::map<CallId, StoredCall> calls;
+  std::map<CallId, KeptCall> calls;
   std::map<InstanceId, Instance> instances;
   std::map<std::string, UsageRecord> usage;
   std::vector<LogEntry> logs;
@@ -127,13 +138,16 @@ class MemoryStore final : public CrashingStore {
   Result<std::optional<StoredCall>> call(const CallId& id) override {
     const auto it = facts_.calls.find(id);
     if (it == facts_.calls.end()) return std::optional<StoredCall>{};
-    return std::optional<StoredCall>(it->second);
+    StoredCall stored{it->second.call, {}, {}};
+    for (const auto& [index, input] : it->second.inputs) stored.inputs.push_back(input);
+    for (const auto& [sequence, output] : it->second.outputs) stored.outputs.push_back(output);
+    return std::optional<StoredCall>(std::move(stored));
   }
 
   Result<std::vector<CallId>> callsBy(const InputId& parent) override {
     std::vector<const Call*> calls;
-    for (const auto& [id, stored] : facts_.calls) {
-      if (!parent.empty() && stored.call.parent == parent) calls.push_back(&stored.call);
+    for (const auto& [id, kept] : facts_.calls) {
+      if (!parent.empty() && kept.call.parent == parent) calls.push_back(&kept.call);
     }
     std::stable_sort(calls.begin(), calls.end(), [](auto* a, auto* b) { return a->createdAt < b->createdAt; });
     std::vector<CallId> ids;
@@ -141,14 +155,16 @@ class MemoryStore final : public CrashingStore {
     return ids;
   }
 
-  Result<std::vector<StoredCall>> unfinishedCalls() override {
-    std::vector<StoredCall> calls;
-    for (const auto& [id, stored] : facts_.calls) {
-      if (unsettled(stored)) calls.push_back(stored);
+  Result<std::vector<CallId>> unfinishedCalls() override {
+    std::vector<const KeptCall*> calls;
+    for (const auto& [id, kept] : facts_.calls) {
+      if (kept.unsettled()) calls.push_back(&kept);
     }
     std::stable_sort(calls.begin(), calls.end(),
-                     [](const auto& a, const auto& b) { return a.call.createdAt < b.call.createdAt; });
-    return calls;
+                     [](const auto* a, const auto* b) { return a->call.createdAt < b->call.createdAt; });
+    std::vector<CallId> ids;
+    for (const auto* kept : calls) ids.push_back(kept->call.id);
+    return ids;
   }
 
   Result<std::vector<LogEntry>> logs(const LogQuery& q) override {
@@ -208,29 +224,26 @@ class MemoryStore final : public CrashingStore {
     }
     std::stable_sort(records.begin(), records.end(),
                      [](const auto& a, const auto& b) { return a.startedAt < b.startedAt; });
+    if (q.order == UsageQuery::Order::newest) std::reverse(records.begin(), records.end());
+    if (q.limit > 0 && std::ssize(records) > q.limit) records.resize(static_cast<std::size_t>(q.limit));
     return records;
   }
 
-  Result<void> prune(Time calls, Time logs) override {
+  Result<bool> prune(Time calls, Time logs) override {
     if (full_) return Error{Code::exhausted, "store: the disk is full"};
     std::vector<CallId> old;
-    for (const auto& [id, stored] : facts_.calls) {
-      if (stored.call.createdAt < calls && !unsettled(stored)) old.push_back(id);
+    for (const auto& [id, kept] : facts_.calls) {
+      if (kept.call.createdAt < calls && !kept.unsettled()) old.push_back(id);
     }
     Undo undo;
     for (const auto& id : old) RETURN_IF_ERROR(make(Batch::EraseCall{id}, undo));
     keep(facts_.logs, undo);
     std::erase_if(facts_.logs, [&](const LogEntry& e) { return e.at < logs; });
     noteWritten(std::move(undo));
-    return {};
+    return false;
   }
 
  private:
-  static bool unsettled(const StoredCall& stored) {
-    return std::any_of(stored.inputs.begin(), stored.inputs.end(),
-                       [](const Input& i) { return i.state != InputState::settled; });
-  }
-
   void noteWritten(Undo undo) {
     ++written_;
     if (durableAtOnce_) {
@@ -296,45 +309,33 @@ class MemoryStore final : public CrashingStore {
   Result<void> make(const Input& i, Undo& undo) {
     if (!facts_.calls.contains(i.call)) keepEntry(facts_.calls, i.call, undo);
     auto& inputs = facts_.calls[i.call].inputs;
-    const auto same = std::find_if(inputs.begin(), inputs.end(), [&](const Input& x) { return x.id == i.id; });
+    const auto same = inputs.find(i.index);
     if (same != inputs.end()) {
-      undo.push_back([this, before = *same] { inputOf(before.call, before.id) = before; });
-      *same = i;
+      undo.push_back([this, before = same->second] { inputOf(before.call, before.index) = before; });
     } else {
-      undo.push_back([this, call = i.call, id = i.id] {
-        std::erase_if(facts_.calls[call].inputs, [&](const Input& x) { return x.id == id; });
-      });
-      inputs.insert(std::upper_bound(inputs.begin(), inputs.end(), i,
-                                     [](const Input& a, const Input& b) { return a.index < b.index; }),
-                    i);
+      undo.push_back([this, call = i.call, index = i.index] { facts_.calls[call].inputs.erase(index); });
     }
+    inputs[i.index] = i;
     return {};
   }
   Result<void> make(const Output& o, Undo& undo) {
-    if (!facts_.calls.contains(o.call)) keepEntry(facts_.calls, o.call, undo);
-    auto& stored = facts_.calls[o.call];
-    for (const auto& other : stored.outputs) {
-      if (other.sequence == o.sequence || other.input == o.input) {
-        return makeError(Code::alreadyExists, "store: output {} of {} is there", o.sequence, o.call.value);
-      }
+    const auto call = facts_.calls.find(o.call);
+    const auto known =
+        call == facts_.calls.end() ? std::map<int, Input>::iterator{} : call->second.inputs.find(o.index);
+    const bool open = call != facts_.calls.end() && known != call->second.inputs.end() &&
+                      known->second.state != InputState::settled && !call->second.outputs.contains(o.sequence);
+    if (!open) {
+      return makeError(Code::alreadyExists, "store: output {} of {} is there", o.sequence, o.call.value);
     }
-    undo.push_back([this, call = o.call, sequence = o.sequence] {
-      std::erase_if(facts_.calls[call].outputs, [&](const Output& x) { return x.sequence == sequence; });
+    undo.push_back([this, id = o.call, index = o.index, sequence = o.sequence, state = known->second.state] {
+      facts_.calls[id].outputs.erase(sequence);
+      inputOf(id, index).state = state;
     });
-    stored.outputs.insert(std::upper_bound(stored.outputs.begin(), stored.outputs.end(), o,
-                                           [](const Output& a, const Output& b) { return a.sequence < b.sequence; }),
-                          o);
-    for (auto& i : stored.inputs) {
-      if (i.id != o.input) continue;
-      undo.push_back([this, call = i.call, id = i.id, state = i.state] { inputOf(call, id).state = state; });
-      i.state = InputState::settled;
-    }
+    call->second.outputs.emplace(o.sequence, o);
+    known->second.state = InputState::settled;
     return {};
   }
-  Input& inputOf(const CallId& call, const InputId& id) {
-    auto& inputs = facts_.calls.at(call).inputs;
-    return *std::find_if(inputs.begin(), inputs.end(), [&](const Input& x) { return x.id == id; });
-  }
+  Input& inputOf(const CallId& call, int index) { return facts_.calls.at(call).inputs.at(index); }
   Result<void> make(const Batch::EraseCall& e, Undo& undo) {
     keepEntry(facts_.calls, e.call, undo);
     facts_.calls.erase(e.call);

@@ -49,6 +49,26 @@ CREATE INDEX logs_by_image ON logs (image, at) WHERE image <> '';
 ALTER TABLE calls ADD COLUMN parent TEXT NOT NULL DEFAULT '';
 CREATE INDEX calls_by_parent ON calls (parent, created) WHERE parent <> '';
 )sql",
+    // Inputs and outputs in the order of their calls, without indexes beside: a write touches one place each. What is
+    // not settled is a list of its own, so that an end writes no input again. Erased calls go in slices.
+    R"sql(
+CREATE TABLE open_inputs (call TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (call, position)) WITHOUT ROWID;
+INSERT INTO open_inputs SELECT call, position FROM inputs WHERE state <> 4;
+ALTER TABLE inputs RENAME TO old_inputs;
+CREATE TABLE inputs (
+  call TEXT NOT NULL, position INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (call, position)) WITHOUT ROWID;
+INSERT INTO inputs SELECT call, position, body FROM old_inputs ORDER BY call, position;
+DROP TABLE old_inputs;
+ALTER TABLE outputs RENAME TO old_outputs;
+CREATE TABLE outputs (
+  call TEXT NOT NULL, sequence INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (call, sequence)) WITHOUT ROWID;
+INSERT INTO outputs SELECT call, sequence, body FROM old_outputs ORDER BY call, sequence;
+DROP TABLE old_outputs;
+ALTER TABLE calls ADD COLUMN function TEXT NOT NULL DEFAULT '';
+DROP INDEX calls_by_time;
+CREATE INDEX calls_by_function ON calls (function, created);
+CREATE TABLE erased_calls (id TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID;
+)sql",
 };
 
 }  // namespace

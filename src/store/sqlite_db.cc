@@ -115,6 +115,23 @@ Result<void> Database::execute(const char* sql) {
   return {};
 }
 
+Result<void> Database::checkpoint() {
+  const int code = sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  if (code != SQLITE_OK) return sqliteError(db_, "checkpoint");
+  return {};
+}
+
+void Database::onCommit(std::function<void(int pages)> told) {
+  onCommit_ = std::move(told);
+  sqlite3_wal_hook(
+      db_,
+      [](void* self, sqlite3*, const char*, int pages) {
+        static_cast<Database*>(self)->onCommit_(pages);
+        return SQLITE_OK;
+      },
+      this);
+}
+
 Result<Transaction> Transaction::begin(Database& db) {
   ASSIGN_OR_RETURN(auto statement, db.prepare("BEGIN IMMEDIATE"));
   RETURN_IF_ERROR(statement.run());

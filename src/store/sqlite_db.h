@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -46,11 +47,17 @@ class Database {
 
   Result<Statement> prepare(const std::string& sql);
   Result<void> execute(const char* sql);
+  // Copies what can be copied of the log into the database; writers go on.
+  Result<void> checkpoint();
+  bool syncFailed() const { return sqlite3_extended_errcode(db_) == SQLITE_IOERR_FSYNC; }
+  // Commits leave the log alone and tell how many pages it has.
+  void onCommit(std::function<void(int pages)> told);
   std::int64_t changes() const { return sqlite3_changes64(db_); }
 
  private:
   explicit Database(sqlite3* db) : db_(db) {}
   sqlite3* db_;
+  std::function<void(int)> onCommit_;
   std::unordered_map<std::string, sqlite3_stmt*> statements_;
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/fd.h"
 #include "model/codec.h"
+#include "store/checkpointer.h"
 #include "store/migrations.h"
 #include "store/sqlite_db.h"
 #include "store/store.h"
@@ -64,6 +65,8 @@ Where whereOf(const LogQuery& q) {
   return where;
 }
 
+constexpr std::int64_t kSlice = 1000;  // rows of a table that prune() deletes at most
+
 constexpr const char* kObjectColumns =
     "SELECT kind, id, workspace, environment, name, live, created, body FROM objects";
 
@@ -75,10 +78,14 @@ Object readObject(const Statement& row) {
 
 class SqliteStore final : public Store {
  public:
-  SqliteStore(std::unique_ptr<Database> db, Fd log) : db_(std::move(db)), syncer_(std::move(log)) {}
+  SqliteStore(std::unique_ptr<Database> db, std::unique_ptr<Database> copier, Fd log)
+      : db_(std::move(db)), checkpointer_(std::move(copier), {}), syncer_(std::move(log)) {
+    db_->onCommit([this](int pages) { checkpointer_.wrote(pages); });
+  }
 
   Result<void> apply(const Batch& batch) override {
     if (batch.empty()) return {};
+    const std::lock_guard writing(checkpointer_.writing());
     ASSIGN_OR_RETURN(auto transaction, Transaction::begin(*db_));
     for (const auto& change : batch.changes()) {
       RETURN_IF_ERROR(std::visit([this](const auto& c) { return make(c); }, change));
@@ -140,13 +147,15 @@ class SqliteStore final : public Store {
       if (!found) return std::optional<StoredCall>{};
       ASSIGN_OR_RETURN(stored.call, decode<Call>(row.text(0)));
     }
-    ASSIGN_OR_RETURN(auto inputs, db_->prepare("SELECT body, state FROM inputs WHERE call = ? ORDER BY position"));
+    ASSIGN_OR_RETURN(auto inputs,
+                     db_->prepare("SELECT body, EXISTS (SELECT 1 FROM open_inputs o WHERE o.call = i.call AND "
+                                  "o.position = i.position) FROM inputs i WHERE call = ? ORDER BY position"));
     inputs.bind(id.value);
     for (;;) {
       ASSIGN_OR_RETURN(bool more, inputs.step());
       if (!more) break;
       ASSIGN_OR_RETURN(auto input, decode<Input>(inputs.text(0)));
-      input.state = static_cast<InputState>(inputs.number(1));
+      if (inputs.number(1) == 0) input.state = InputState::settled;
       stored.inputs.push_back(std::move(input));
     }
     ASSIGN_OR_RETURN(auto outputs, db_->prepare("SELECT body FROM outputs WHERE call = ? ORDER BY sequence"));
@@ -158,32 +167,14 @@ class SqliteStore final : public Store {
   Result<std::vector<CallId>> callsBy(const InputId& parent) override {
     ASSIGN_OR_RETURN(auto row,
                      db_->prepare("SELECT id FROM calls WHERE parent <> '' AND parent = ? ORDER BY created, id"));
-    row.bind(parent.value);
-    std::vector<CallId> ids;
-    for (;;) {
-      ASSIGN_OR_RETURN(bool more, row.step());
-      if (!more) return ids;
-      ids.push_back(CallId{row.text(0)});
-    }
+    return callIds(row.bind(parent.value));
   }
 
-  Result<std::vector<StoredCall>> unfinishedCalls() override {
-    std::vector<std::string> ids;
-    {
-      ASSIGN_OR_RETURN(auto row, db_->prepare("SELECT id FROM calls WHERE id IN (SELECT call FROM inputs WHERE state "
-                                              "<> 4) ORDER BY created, id"));
-      for (;;) {
-        ASSIGN_OR_RETURN(bool more, row.step());
-        if (!more) break;
-        ids.push_back(row.text(0));
-      }
-    }
-    std::vector<StoredCall> calls;
-    for (auto& id : ids) {
-      ASSIGN_OR_RETURN(auto stored, call(CallId{id}));
-      if (stored) calls.push_back(std::move(*stored));
-    }
-    return calls;
+  Result<std::vector<CallId>> unfinishedCalls() override {
+    ASSIGN_OR_RETURN(
+        auto row,
+        db_->prepare("SELECT id FROM calls WHERE id IN (SELECT DISTINCT call FROM open_inputs) ORDER BY created, id"));
+    return callIds(row);
   }
 
   Result<std::vector<LogEntry>> logs(const LogQuery& q) override {
@@ -251,27 +242,27 @@ class SqliteStore final : public Store {
     if (q.kind) where.add("kind = ?", static_cast<std::int64_t>(*q.kind));
     if (q.since) where.add("(ended = 0 OR ended >= ?)", nanos(*q.since));
     if (q.until) where.add("started < ?", nanos(*q.until));
-    ASSIGN_OR_RETURN(auto row, db_->prepare("SELECT body FROM usage" + where.sql() + " ORDER BY started, id"));
+    ASSIGN_OR_RETURN(auto row, db_->prepare("SELECT body FROM usage" + where.sql() +
+                                            (q.order == UsageQuery::Order::newest ? " ORDER BY started DESC, id DESC"
+                                                                                  : " ORDER BY started, id") +
+                                            " LIMIT ?"));
     where.bindTo(row);
+    row.bind(std::int64_t{q.limit > 0 ? q.limit : -1});
     return bodies<UsageRecord>(row);
   }
 
-  Result<void> prune(Time calls, Time logs) override {
+  Result<bool> prune(Time calls, Time logs) override {
+    const std::lock_guard writing(checkpointer_.writing());
     ASSIGN_OR_RETURN(auto transaction, Transaction::begin(*db_));
-    const std::string old =
-        "(SELECT id FROM calls WHERE created < ? AND id NOT IN (SELECT call FROM inputs WHERE state <> 4))";
-    for (const auto& sql : {"DELETE FROM outputs WHERE call IN " + old, "DELETE FROM calls WHERE id IN " + old,
-                            std::string("DELETE FROM inputs WHERE call NOT IN (SELECT id FROM calls)")}) {
-      ASSIGN_OR_RETURN(auto statement, db_->prepare(sql));
-      if (sql.find('?') != std::string::npos) statement.bind(nanos(calls));
-      RETURN_IF_ERROR(statement.run());
-    }
-    {
-      ASSIGN_OR_RETURN(auto statement, db_->prepare("DELETE FROM logs WHERE at < ?"));
-      statement.bind(nanos(logs));
-      RETURN_IF_ERROR(statement.run());
-    }
-    return commit(transaction);
+    ASSIGN_OR_RETURN(const bool moreCalls, eraseOld(calls));
+    ASSIGN_OR_RETURN(const bool moreRoom, giveBackRoom());
+    ASSIGN_OR_RETURN(auto old,
+                     db_->prepare("DELETE FROM logs WHERE sequence IN (SELECT sequence FROM logs WHERE at < ? "
+                                  "ORDER BY at LIMIT ?)"));
+    RETURN_IF_ERROR(old.bind(nanos(logs)).bind(kSlice).run());
+    const bool moreLogs = db_->changes() == kSlice;
+    RETURN_IF_ERROR(commit(transaction));
+    return moreCalls || moreRoom || moreLogs;
   }
 
  private:
@@ -279,6 +270,61 @@ class SqliteStore final : public Store {
     RETURN_IF_ERROR(transaction.commit());
     syncer_.wrote(++written_);
     return {};
+  }
+
+  // Erases some finished calls made before `before`. True: there may be more.
+  Result<bool> eraseOld(Time before) {
+    std::vector<CallId> old;
+    {
+      ASSIGN_OR_RETURN(auto row, db_->prepare("WITH RECURSIVE f (id) AS (SELECT min(function) FROM calls UNION ALL "
+                                              "SELECT (SELECT min(function) FROM calls WHERE function > f.id) FROM f "
+                                              "WHERE f.id IS NOT NULL) SELECT calls.id FROM f JOIN calls ON "
+                                              "calls.function = f.id AND created < ? WHERE NOT EXISTS (SELECT 1 FROM "
+                                              "open_inputs WHERE call = calls.id) LIMIT ?"));
+      ASSIGN_OR_RETURN(old, callIds(row.bind(nanos(before)).bind(kSlice)));
+    }
+    for (const auto& id : old) RETURN_IF_ERROR(make(Batch::EraseCall{id}));
+    return std::ssize(old) == kSlice;
+  }
+
+  // Deletes some of what belonged to erased calls. True: there is more.
+  Result<bool> giveBackRoom() {
+    std::int64_t left = kSlice;
+    while (left > 0) {
+      CallId id;
+      {
+        ASSIGN_OR_RETURN(auto row, db_->prepare("SELECT id FROM erased_calls LIMIT 1"));
+        ASSIGN_OR_RETURN(const bool found, row.step());
+        if (!found) return false;
+        id.value = row.text(0);
+      }
+      const auto before = left;
+      for (const char* sql :
+           {"DELETE FROM outputs WHERE call = ?1 AND sequence < ?2 + (SELECT min(sequence) FROM outputs "
+            "WHERE call = ?1)",
+            "DELETE FROM open_inputs WHERE call = ?1 AND position < ?2 + (SELECT min(position) FROM "
+            "open_inputs WHERE call = ?1)",
+            "DELETE FROM inputs WHERE call = ?1 AND position < ?2 + (SELECT min(position) FROM inputs "
+            "WHERE call = ?1)"}) {
+        ASSIGN_OR_RETURN(auto s, db_->prepare(sql));
+        RETURN_IF_ERROR(s.bind(id.value).bind(kSlice).run());
+        left -= db_->changes();
+      }
+      if (left < before) continue;
+      ASSIGN_OR_RETURN(auto s, db_->prepare("DELETE FROM erased_calls WHERE id = ?"));
+      RETURN_IF_ERROR(s.bind(id.value).run());
+      --left;
+    }
+    return true;
+  }
+
+  static Result<std::vector<CallId>> callIds(Statement& row) {
+    std::vector<CallId> ids;
+    for (;;) {
+      ASSIGN_OR_RETURN(const bool more, row.step());
+      if (!more) return ids;
+      ids.push_back(CallId{row.text(0)});
+    }
   }
 
   static Result<std::optional<Object>> oneObject(Statement& row) {
@@ -321,37 +367,47 @@ class SqliteStore final : public Store {
 
   Result<void> make(const Call& c) {
     const auto body = encode(c);
-    ASSIGN_OR_RETURN(auto s,
-                     db_->prepare("INSERT INTO calls (id, created, body, parent) VALUES (?,?,?,?) ON CONFLICT (id) "
-                                  "DO UPDATE SET body = excluded.body"));
-    return s.bind(c.id.value).bind(nanos(c.createdAt)).bindBytes(body).bind(c.parent.value).run();
+    ASSIGN_OR_RETURN(auto s, db_->prepare("INSERT INTO calls (id, created, body, function, parent) VALUES (?,?,?,?,?) "
+                                          "ON CONFLICT (id) DO UPDATE SET body = excluded.body"));
+    return s.bind(c.id.value)
+        .bind(nanos(c.createdAt))
+        .bindBytes(body)
+        .bind(c.function.value)
+        .bind(c.parent.value)
+        .run();
   }
 
   Result<void> make(const Input& i) {
     const auto body = encode(i);
-    ASSIGN_OR_RETURN(auto s, db_->prepare("INSERT INTO inputs VALUES (?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET state "
-                                          "= excluded.state, body = excluded.body"));
-    s.bind(i.id.value).bind(i.call.value).bind(std::int64_t{i.index});
-    return s.bind(static_cast<std::int64_t>(i.state)).bindBytes(body).run();
+    {
+      ASSIGN_OR_RETURN(auto s, db_->prepare("INSERT INTO inputs VALUES (?,?,?) ON CONFLICT (call, position) DO UPDATE "
+                                            "SET body = excluded.body"));
+      RETURN_IF_ERROR(s.bind(i.call.value).bind(std::int64_t{i.index}).bindBytes(body).run());
+    }
+    if (i.state == InputState::settled) return {};
+    ASSIGN_OR_RETURN(auto s, db_->prepare("INSERT OR IGNORE INTO open_inputs VALUES (?,?)"));
+    return s.bind(i.call.value).bind(std::int64_t{i.index}).run();
   }
 
   Result<void> make(const Output& o) {
     const auto body = encode(o);
     {
-      ASSIGN_OR_RETURN(auto s, db_->prepare("INSERT INTO outputs VALUES (?,?,?,?)"));
-      RETURN_IF_ERROR(s.bind(o.call.value).bind(o.sequence).bind(o.input.value).bindBytes(body).run());
+      ASSIGN_OR_RETURN(auto s, db_->prepare("INSERT INTO outputs VALUES (?,?,?)"));
+      RETURN_IF_ERROR(s.bind(o.call.value).bind(o.sequence).bindBytes(body).run());
     }
-    ASSIGN_OR_RETURN(auto s, db_->prepare("UPDATE inputs SET state = 4 WHERE id = ?"));
-    return s.bind(o.input.value).run();
+    ASSIGN_OR_RETURN(auto s, db_->prepare("DELETE FROM open_inputs WHERE call = ? AND position = ?"));
+    RETURN_IF_ERROR(s.bind(o.call.value).bind(std::int64_t{o.index}).run());
+    if (db_->changes() == 1) return {};
+    return makeError(Code::alreadyExists, "store: input {} of {} has an output", o.index, o.call.value);
   }
 
   Result<void> make(const Batch::EraseCall& e) {
-    for (const char* sql : {"DELETE FROM outputs WHERE call = ?", "DELETE FROM inputs WHERE call = ?",
-                            "DELETE FROM calls WHERE id = ?"}) {
-      ASSIGN_OR_RETURN(auto s, db_->prepare(sql));
+    {
+      ASSIGN_OR_RETURN(auto s, db_->prepare("INSERT OR IGNORE INTO erased_calls VALUES (?)"));
       RETURN_IF_ERROR(s.bind(e.call.value).run());
     }
-    return {};
+    ASSIGN_OR_RETURN(auto s, db_->prepare("DELETE FROM calls WHERE id = ?"));
+    return s.bind(e.call.value).run();
   }
 
   Result<void> make(const Instance& i) {
@@ -384,7 +440,8 @@ class SqliteStore final : public Store {
 
   std::unique_ptr<Database> db_;
   Mark written_ = 0;
-  Syncer syncer_;  // ends before the database closes
+  Checkpointer checkpointer_;  // these end before the database closes
+  Syncer syncer_;
 };
 
 // SQLite's log, for syncing it beside SQLite (a sync is the file's, whoever asks), with its directory entry on disk.
@@ -405,8 +462,9 @@ Result<std::unique_ptr<Store>> openSqliteStore(const std::string& path) {
   ASSIGN_OR_RETURN(auto db, Database::open(path));
   auto migrated = migrate(*db);
   if (!migrated.ok()) return migrated.error().within("open " + path);
+  ASSIGN_OR_RETURN(auto copier, Database::open(path));
   ASSIGN_OR_RETURN(auto log, openLog(path, directory));
-  return std::unique_ptr<Store>(std::make_unique<SqliteStore>(std::move(db), std::move(log)));
+  return std::unique_ptr<Store>(std::make_unique<SqliteStore>(std::move(db), std::move(copier), std::move(log)));
 }
 
 }  // namespace gridiron

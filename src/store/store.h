@@ -67,8 +67,10 @@ struct UsageQuery {
   AppId app;
   FunctionId function;
   std::optional<UsageKind> kind;
-  std::optional<Time> since;  // ended (or not yet ended) at or after it
-  std::optional<Time> until;  // started before it
+  std::optional<Time> since;                                  // ended (or not yet ended) at or after it
+  std::optional<Time> until;                                  // started before it
+  enum class Order { oldest, newest } order = Order::oldest;  // by when they started
+  int limit = 0;                                              // 0: all
 };
 
 // A call with all that belongs to it; inputs by index, outputs by sequence.
@@ -94,9 +96,11 @@ class Batch {
   Batch& put(Object object) { return add(std::move(object)); }  // inserts, or replaces the one of this kind and id
   Batch& erase(std::string kind, std::string id) { return add(EraseObject{std::move(kind), std::move(id)}); }
   Batch& put(Call call) { return add(std::move(call)); }
-  Batch& put(Input input) { return add(std::move(input)); }
-  // Also settles the input of that id. A second output of an input, or in a place that is taken, is alreadyExists.
+  Batch& put(Input input) { return add(std::move(input)); }  // the one of this call and index
+  // Also settles the input of that call and index, which must be there and open: a second output of an input, or one in
+  // a place that is taken, is alreadyExists.
   Batch& put(Output output) { return add(std::move(output)); }
+  // Forgotten at once, with all that belongs to it; the room comes back by prune(). Its id may not be used again.
   Batch& eraseCall(CallId call) { return add(EraseCall{std::move(call)}); }
   Batch& put(Instance instance) { return add(std::move(instance)); }
   Batch& put(UsageRecord record) { return add(std::move(record)); }
@@ -153,7 +157,7 @@ class Store {
   // Calls that name the input as their parent, oldest first.
   virtual Result<std::vector<CallId>> callsBy(const InputId& parent) = 0;
   // Calls with an input that is not settled, oldest first.
-  virtual Result<std::vector<StoredCall>> unfinishedCalls() = 0;
+  virtual Result<std::vector<CallId>> unfinishedCalls() = 0;
 
   // In order of time; with Keep::oldest in order of sequence, to go on after the last one.
   virtual Result<std::vector<LogEntry>> logs(const LogQuery& query) = 0;
@@ -165,8 +169,9 @@ class Store {
   virtual Result<std::vector<Instance>> instances(const AppId& app, bool liveOnly, int limit) = 0;
   virtual Result<std::vector<UsageRecord>> usage(const UsageQuery& query) = 0;
 
-  // Forgets calls made before `calls` that are finished, and log entries from before `logs`.
-  virtual Result<void> prune(Time calls, Time logs) = 0;
+  // Forgets calls made before `calls` that are finished, and log entries from before `logs`, and gives back the room of
+  // what was erased: some milliseconds of it. True: there is more, call it again.
+  virtual Result<bool> prune(Time calls, Time logs) = 0;
 };
 
 // Keeps everything in memory: for tests, and for a grid that may forget. What is written counts as durable at once.

@@ -1,23 +1,16 @@
 #include "store/store.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sqlite3.h>
-#include <sys/resource.h>
 
-#include <csignal>
 #include <future>
 #include <mutex>
 
-#include "base/testing.h"
-#include "store/syncer.h"
+#include "store/testing.h"
 
 namespace gridiron {
 namespace {
 
 using namespace std::chrono_literals;
-
-const Time kStart{std::chrono::seconds{1'700'000'000}};
 
 struct MemoryMaker {
   std::unique_ptr<Store> make() { return openMemoryStore(); }
@@ -26,56 +19,6 @@ struct MemoryMaker {
 struct CrashingMaker {
   std::unique_ptr<Store> make() { return openCrashingStore(); }
 };
-
-struct SqliteMaker {
-  const TemporaryDirectory folder;
-  const std::string& directory = folder.path();
-  std::unique_ptr<Store> make() {
-    auto store = openSqliteStore(directory + "/data/grid.db");
-    GRID_CHECK(store.ok());
-    return std::move(store).value();
-  }
-};
-
-Object object(const std::string& id, const std::string& name, Nanos age = 0s) {
-  return Object{"app", id, "acme", "main", name, true, kStart - age, "body of " + id};
-}
-
-Input input(const std::string& id, const std::string& call, int index) {
-  Input i;
-  i.id = InputId{id};
-  i.call = CallId{call};
-  i.function = FunctionId{"fu-1"};
-  i.index = index;
-  i.args = Payload{DataFormat::pickle, std::string("\x80\x04\0x", 4), {}};
-  return i;
-}
-
-Call call(const std::string& id, Nanos age = 0s) {
-  Call c;
-  c.id = CallId{id};
-  c.function = FunctionId{"fu-1"};
-  c.createdAt = kStart - age;
-  return c;
-}
-
-Output output(const std::string& inputId, const std::string& callId, std::int64_t sequence) {
-  Output o;
-  o.input = InputId{inputId};
-  o.call = CallId{callId};
-  o.sequence = sequence;
-  o.outcome.status = OutcomeStatus::success;
-  o.outcome.value.data = "result of " + inputId;
-  return o;
-}
-
-LogEntry line(const std::string& text, Nanos at, const std::string& app = "ap-1") {
-  LogEntry e;
-  e.at = kStart + at;
-  e.text = text;
-  e.app = AppId{app};
-  return e;
-}
 
 template <class Maker>
 class StoreContract : public testing::Test {
@@ -209,11 +152,11 @@ TYPED_TEST(StoreContract, ACallComesBackWithItsInputsInTheirOrder) {
 
 TYPED_TEST(StoreContract, AnOutputSettlesItsInput) {
   this->apply(Batch().put(call("fc-1")).put(input("in-a", "fc-1", 0)).put(input("in-b", "fc-1", 1)));
-  this->apply(Batch().put(output("in-b", "fc-1", 1)));
+  this->apply(Batch().put(output("in-b", "fc-1", 1, 1)));
   const auto stored = this->store->call(CallId{"fc-1"}).value();
   EXPECT_EQ(stored->inputs[0].state, InputState::queued);
   EXPECT_EQ(stored->inputs[1].state, InputState::settled);
-  EXPECT_EQ(stored->outputs, std::vector{output("in-b", "fc-1", 1)});
+  EXPECT_EQ(stored->outputs, std::vector{output("in-b", "fc-1", 1, 1)});
 }
 
 TYPED_TEST(StoreContract, AnInputHasOneOutput) {
@@ -229,8 +172,8 @@ TYPED_TEST(StoreContract, UnfinishedCallsAreThoseWithAnOpenInput) {
   this->apply(Batch().put(call("fc-empty")));
   const auto calls = this->store->unfinishedCalls().value();
   ASSERT_EQ(calls.size(), 2u);
-  EXPECT_EQ(calls[0].call.id.value, "fc-old");
-  EXPECT_EQ(calls[1].call.id.value, "fc-new");
+  EXPECT_EQ(calls[0].value, "fc-old");
+  EXPECT_EQ(calls[1].value, "fc-new");
 }
 
 TYPED_TEST(StoreContract, CallsAreFoundByTheInputThatMadeThem) {
@@ -250,7 +193,33 @@ TYPED_TEST(StoreContract, ErasingACallTakesAllOfIt) {
   this->apply(Batch().put(call("fc-1")).put(input("in-a", "fc-1", 0)).put(output("in-a", "fc-1", 1)));
   this->apply(Batch().eraseCall(CallId{"fc-1"}));
   EXPECT_FALSE(this->store->call(CallId{"fc-1"}).value());
-  this->apply(Batch().put(call("fc-1")).put(input("in-a", "fc-1", 0)).put(output("in-a", "fc-1", 1)));
+  while (this->store->prune(kStart - 100h, kStart - 100h).value()) {
+  }
+  this->apply(Batch().put(call("fc-1")));
+  EXPECT_EQ(*this->store->call(CallId{"fc-1"}).value(), (StoredCall{call("fc-1"), {}, {}}));
+}
+
+TYPED_TEST(StoreContract, TheRoomOfAHugeCallComesBackInSlices) {
+  Batch batch;
+  batch.put(call("fc-1", 1h));
+  for (int i = 0; i < 2500; ++i) {
+    const auto id = "in-" + std::to_string(i);
+    batch.put(input(id, "fc-1", i)).put(output(id, "fc-1", i + 1, i));
+  }
+  this->apply(batch);
+  int slices = 1;
+  while (this->store->prune(kStart, kStart).value()) ++slices;
+  EXPECT_FALSE(this->store->call(CallId{"fc-1"}).value());
+  EXPECT_LT(slices, 20);
+  this->apply(Batch().put(call("fc-1")));
+  EXPECT_TRUE(this->store->call(CallId{"fc-1"}).value()->inputs.empty());
+}
+
+TYPED_TEST(StoreContract, AnOutputOfAnInputThatIsNotThereIsRefused) {
+  EXPECT_EQ(this->store->apply(Batch().put(output("in-1", "fc-1", 1))).error().code, Code::alreadyExists);
+  this->apply(Batch().put(call("fc-1")).put(input("in-1", "fc-1", 0)));
+  EXPECT_EQ(this->store->apply(Batch().put(output("in-2", "fc-1", 1, 7))).error().code, Code::alreadyExists);
+  EXPECT_EQ(this->store->call(CallId{"fc-1"}).value()->inputs.size(), 1u);
 }
 
 TYPED_TEST(StoreContract, TheNewestLinesComeBackInOrderOfTime) {
@@ -440,7 +409,7 @@ TYPED_TEST(StoreContract, ANextAttemptReplacesTheInput) {
   this->apply(Batch().put(i));
   const auto calls = this->store->unfinishedCalls().value();
   ASSERT_EQ(calls.size(), 1u);
-  EXPECT_EQ(calls[0].inputs, std::vector{i});
+  EXPECT_EQ(this->store->call(calls[0]).value()->inputs, std::vector{i});
 }
 
 TYPED_TEST(StoreContract, ACallWrittenAgainKeepsItsInputs) {
@@ -458,7 +427,7 @@ TYPED_TEST(StoreContract, OutputsComeBackInTheirSequenceWhateverTheIndex) {
   batch.put(call("fc-1"));
   for (int i = 0; i < 12; ++i) batch.put(input("in-" + std::to_string(i), "fc-1", i));
   this->apply(batch);
-  for (int i = 0; i < 12; ++i) this->apply(Batch().put(output("in-" + std::to_string(11 - i), "fc-1", i + 1)));
+  for (int i = 0; i < 12; ++i) this->apply(Batch().put(output("in-" + std::to_string(11 - i), "fc-1", i + 1, 11 - i)));
   const auto stored = this->store->call(CallId{"fc-1"}).value();
   ASSERT_EQ(stored->outputs.size(), 12u);
   EXPECT_EQ(stored->outputs[0].input.value, "in-11");
@@ -524,6 +493,27 @@ TYPED_TEST(StoreContract, UsageIsFoundByKindAndFunction) {
   EXPECT_TRUE(this->store->usage(query).value().empty());
 }
 
+TYPED_TEST(StoreContract, TheNewestUsageComesFirstWhenItIsAskedFor) {
+  Batch batch;
+  for (int i = 0; i < 5; ++i) {
+    UsageRecord run;
+    run.id = "in-" + std::to_string(i);
+    run.kind = UsageKind::input;
+    run.startedAt = kStart + std::chrono::seconds(i);
+    run.endedAt = run.startedAt + 1s;
+    run.call = CallId{"fc-1"};
+    batch.put(run);
+  }
+  this->apply(batch);
+  UsageQuery query;
+  query.order = UsageQuery::Order::newest;
+  query.limit = 2;
+  const auto two = this->store->usage(query).value();
+  ASSERT_EQ(two.size(), 2u);
+  EXPECT_EQ(two[0].id, "in-4");
+  EXPECT_EQ(two[1].call.value, "fc-1");
+}
+
 TYPED_TEST(StoreContract, ListsOfContainersAreCut) {
   Batch batch;
   for (int i = 0; i < 5; ++i) {
@@ -584,115 +574,6 @@ TEST_F(Crash, AFullDiskRefusesAndChangesNothing) {
   store->fill(false);
   apply(Batch().put(object("ap-1", "a")));
 }
-
-TEST(Syncer, ManyMarksShareASyncAndTheLastIsWaitedFor) {
-  const TemporaryDirectory directory;
-  const auto path = directory.path() + "/log";
-  Syncer syncer(Fd(::open(path.c_str(), O_RDWR | O_CREAT, 0600)));
-  for (Mark mark = 1; mark <= 1000; ++mark) syncer.wrote(mark);
-  syncer.wait(1000);
-  EXPECT_EQ(syncer.durable(), 1000u);
-  EXPECT_LE(syncer.syncs(), 1000u);
-}
-
-TEST(SyncerDeath, ASyncThatFailsEndsTheProcessWithItsReason) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
-  EXPECT_DEATH(
-      {
-        int ends[2];
-        GRID_CHECK(::pipe(ends) == 0);  // cannot be synced
-        Syncer syncer{Fd(ends[0])};
-        syncer.wrote(1);
-        syncer.wait(1);
-      },
-      "cannot be brought to disk.*Invalid argument");
-}
-
-// No file of this process may grow beyond `bytes` while it lives: what a full disk does.
-class FullDisk {
- public:
-  explicit FullDisk(rlim_t bytes) {
-    signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &before_);
-    rlimit now{bytes, before_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &now);
-  }
-  ~FullDisk() { setrlimit(RLIMIT_FSIZE, &before_); }
-
- private:
-  rlimit before_{};
-};
-
-TEST(SqliteStore, OnAFullDiskABatchIsRefusedAsAWholeAndTheNextOnesWork) {
-  SqliteMaker maker;
-  auto store = maker.make();
-  auto big = object("ap-2", "big");
-  big.body.assign(4 << 20, 'x');
-  {
-    FullDisk full(1 << 20);
-    const auto refused = store->apply(Batch().put(object("ap-1", "small")).put(big));
-    ASSERT_FALSE(refused.ok());
-    EXPECT_EQ(refused.error().code, Code::exhausted) << refused.error().message;
-  }
-  EXPECT_FALSE(store->get("app", "ap-1").value());
-  ASSERT_TRUE(store->apply(Batch().put(big)).ok());
-  store.reset();
-  EXPECT_TRUE(maker.make()->get("app", "ap-2").value());
-}
-
-TEST(SqliteStore, WhatWasAppliedIsThereAfterARestart) {
-  SqliteMaker maker;
-  auto store = maker.make();
-  ASSERT_TRUE(store->apply(Batch().put(object("ap-1", "shop")).put(call("fc-1")).put(input("in-1", "fc-1", 0))).ok());
-  store.reset();
-  store = maker.make();
-  EXPECT_EQ(store->find("app", "acme", "main", "shop").value()->id, "ap-1");
-  EXPECT_EQ(store->unfinishedCalls().value().size(), 1u);
-}
-
-TEST(SqliteStore, AFileOfTheFirstSchemaIsBroughtUpToDate) {
-  SqliteMaker maker;
-  const auto path = maker.directory + "/data/grid.db";
-  ASSERT_TRUE(maker.make()->apply(Batch().put(call("fc-1")).put(input("in-1", "fc-1", 0))).ok());
-  sqlite3* raw = nullptr;
-  ASSERT_EQ(sqlite3_open(path.c_str(), &raw), SQLITE_OK);
-  const char* back = "DROP INDEX calls_by_parent; ALTER TABLE calls DROP COLUMN parent; PRAGMA user_version = 1";
-  ASSERT_EQ(sqlite3_exec(raw, back, nullptr, nullptr, nullptr), SQLITE_OK);
-  sqlite3_close(raw);
-  const auto store = maker.make();
-  EXPECT_EQ(store->unfinishedCalls().value().size(), 1u);
-  auto child = call("fc-2");
-  child.parent = InputId{"in-1"};
-  ASSERT_TRUE(store->apply(Batch().put(child)).ok());
-  EXPECT_EQ(store->callsBy(child.parent).value(), std::vector{child.id});
-}
-
-TEST(SqliteStore, AFileOfANewerProgramIsRefused) {
-  SqliteMaker maker;
-  maker.make();
-  sqlite3* raw = nullptr;
-  const auto path = maker.directory + "/data/grid.db";
-  ASSERT_EQ(sqlite3_open(path.c_str(), &raw), SQLITE_OK);
-  sqlite3_exec(raw, "PRAGMA user_version = 99", nullptr, nullptr, nullptr);
-  sqlite3_close(raw);
-  const auto store = openSqliteStore(path);
-  ASSERT_FALSE(store.ok());
-  EXPECT_EQ(store.error().code, Code::failedPrecondition);
-}
-
-TEST(SqliteStore, AFileThatIsNoDatabaseIsAnErrorThatNamesIt) {
-  SqliteMaker maker;
-  const auto path = maker.directory + "/junk.db";
-  FILE* file = fopen(path.c_str(), "w");
-  fputs(std::string(4096, 'x').c_str(), file);
-  fclose(file);
-  const auto store = openSqliteStore(path);
-  ASSERT_FALSE(store.ok());
-  EXPECT_EQ(store.error().code, Code::dataLoss);
-  EXPECT_NE(store.error().message.find(path), std::string::npos);
-}
-
-TEST(SqliteStore, ADirectoryThatCannotBeMadeIsAnError) { EXPECT_FALSE(openSqliteStore("/proc/none/grid.db").ok()); }
 
 }  // namespace
 }  // namespace gridiron

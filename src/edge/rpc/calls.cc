@@ -258,6 +258,7 @@ void registerCalls(RpcServer& server, CallParts parts) {
   server.unary<api::FunctionCallGetInfoRequest, api::FunctionCallGetInfoResponse>(
       "FunctionCallGetInfo", {},
       [parts](Context& c, api::FunctionCallGetInfoRequest in) { return callGetInfo(parts, c, std::move(in)); });
+  registerCallHistory(server, parts);
   registerCallGraph(server, parts);
   registerCallStreams(server, parts, sent);
 }

@@ -29,6 +29,8 @@ struct CallParts {
 // FromId, GetInfo, call graph, and the data streams (FunctionCallGetDataIn, …GetDataOut, …PutDataOut) of callers and
 // containers.
 void registerCalls(RpcServer& server, CallParts parts);
+// What `modal function calls` shows: FunctionCallFetch and FunctionCallCount; registerCalls does it too.
+void registerCallHistory(RpcServer& server, CallParts parts);
 // The call graph only; registerCalls does it too.
 void registerCallGraph(RpcServer& server, CallParts parts);
 

@@ -53,10 +53,12 @@ Result<void> put(const ObjectParts& parts, const api::QueuePutRequest& request) 
 Task<Result<api::QueueGetResponse>> get(ObjectParts parts, Context& context, api::QueueGetRequest request) {
   const QueueId queue{request.queue_id()};
   Patience patience(parts.wakes, context.call, waitOf(request.timeout()));
+  const std::string key = context.idempotencyKey;
+  const std::string asking = key.empty() ? "" : context.caller.key() + "|" + key;
   api::QueueGetResponse response;
   while (true) {
     if (context.call.cancelled()) co_return Error{Code::cancelled, "the caller is gone"};
-    auto values = parts.catalog.queues().take(queue, request.partition_key(), std::max(request.n_values(), 1));
+    auto values = parts.catalog.queues().take(queue, request.partition_key(), std::max(request.n_values(), 1), asking);
     if (!values.ok()) co_return values.error();
     for (std::string& value : *values) response.add_values(std::move(value));
     if (response.values_size() > 0 || patience.over()) co_return response;
