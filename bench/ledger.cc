@@ -285,7 +285,7 @@ int loadProcess(const std::string& mode, double seconds, const std::string& addr
   }
   if (mode != "accept") {
     bool filled = false;
-    spawn(load.io, fill(&load, channels[0], static_cast<int>(seconds * (mode == "batch" ? 60 : 12)), &filled));
+    spawn(load.io, fill(&load, channels[0], static_cast<int>(seconds * (mode == "batch" ? 60 : 25)), &filled));
     load.io.run();
     load.io.restart();
     GRID_CHECK(filled);

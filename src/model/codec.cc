@@ -1,5 +1,6 @@
 #include "model/codec.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <map>
@@ -168,12 +169,13 @@ class Writer {
 class Reader {
  public:
   explicit Reader(std::string_view bytes) {
+    found_.reserve(std::min<std::size_t>(bytes.size() / 6, 16));
     while (!bytes.empty()) {
       if (bytes.size() < 6) return;
       const auto tag = static_cast<int>(readNumber(bytes.substr(0, 2)));
       const auto size = readNumber(bytes.substr(2, 4));
       if (bytes.size() - 6 < size) return;
-      found_[tag].push_back(bytes.substr(6, size));
+      found_.push_back({tag, bytes.substr(6, size)});
       bytes.remove_prefix(6 + size);
     }
     ok_ = true;
@@ -207,11 +209,15 @@ class Reader {
   }
   template <class T>
   void operator()(int tag, std::vector<T>& v) {
-    for (const auto& bytes : found_[tag]) v.push_back(one<T>(bytes));
+    for (const auto& field : found_) {
+      if (field.tag == tag) v.push_back(one<T>(field.bytes));
+    }
   }
   template <class K, class V>
   void operator()(int tag, std::map<K, V>& v) {
-    for (const auto& bytes : found_[tag]) v.insert(one<std::pair<K, V>>(bytes));
+    for (const auto& field : found_) {
+      if (field.tag == tag) v.insert(one<std::pair<K, V>>(field.bytes));
+    }
   }
   template <class T>
   void operator()(int tag, T& v) requires(std::is_class_v<T>) {
@@ -223,21 +229,26 @@ class Reader {
   }
 
  private:
+  struct Field {
+    int tag;
+    std::string_view bytes;
+  };
+
   const std::string_view* last(int tag) const {
-    const auto it = found_.find(tag);
-    return it == found_.end() ? nullptr : &it->second.back();
+    const auto it = std::find_if(found_.rbegin(), found_.rend(), [&](const Field& field) { return field.tag == tag; });
+    return it == found_.rend() ? nullptr : &it->bytes;
   }
   template <class T>
   T one(std::string_view bytes) {
     Reader wrapper("");
-    wrapper.found_[1].push_back(bytes);
+    wrapper.found_.push_back({1, bytes});
     T value{};
     wrapper(1, value);
     ok_ = ok_ && wrapper.ok();
     return value;
   }
 
-  std::map<int, std::vector<std::string_view>> found_;
+  std::vector<Field> found_;  // few: looked through faster than kept in a map
   bool ok_ = false;
 };
 

@@ -21,6 +21,7 @@ class Checkpointer {
   struct Limits {  // pages of 4 KiB
     int enough = 4000;
     int tooMany = 1 << 15;
+    int few = 500;  // that the writers may be held up for
   };
   Checkpointer(std::unique_ptr<Database> db, Limits limits);
   ~Checkpointer();  // after the one that runs

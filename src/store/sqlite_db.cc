@@ -83,7 +83,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
   Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   sqlite3* raw = nullptr;
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-  const int code = sqlite3_open_v2(path.c_str(), &raw, flags, nullptr);
+  const int code = sqlite3_open_v2(path.c_str(), &raw, flags, "unix-excl");
   std::unique_ptr<Database> db(new Database(raw));
   if (code != SQLITE_OK) return sqliteError(raw, "open " + path);
   sqlite3_busy_timeout(raw, 5000);
@@ -115,10 +115,11 @@ Result<void> Database::execute(const char* sql) {
   return {};
 }
 
-Result<void> Database::checkpoint() {
-  const int code = sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+Result<int> Database::checkpoint() {
+  int copied = 0;
+  const int code = sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, &copied);
   if (code != SQLITE_OK) return sqliteError(db_, "checkpoint");
-  return {};
+  return copied;
 }
 
 void Database::onCommit(std::function<void(int pages)> told) {

@@ -47,8 +47,8 @@ class Database {
 
   Result<Statement> prepare(const std::string& sql);
   Result<void> execute(const char* sql);
-  // Copies what can be copied of the log into the database; writers go on.
-  Result<void> checkpoint();
+  // Copies what can be copied of the log into the database; writers go on. How many of the log's pages are copied now.
+  Result<int> checkpoint();
   bool syncFailed() const { return sqlite3_extended_errcode(db_) == SQLITE_IOERR_FSYNC; }
   // Commits leave the log alone and tell how many pages it has.
   void onCommit(std::function<void(int pages)> told);
