@@ -25,8 +25,9 @@ def client_environment(grid, folder):
             "MODAL_TOKEN_SECRET": token["token_secret"], "MODAL_CONFIG_PATH": str(folder.top / "modal.toml")}
 
 
-def open_grid(app="apps.py"):
-    """(grid, folder) with the app deployed; the caller ends both. `GRIDIRON` names the program."""
+def open_grid(*apps, python=None):
+    """(grid, folder) with the apps (apps.py) deployed; the caller ends both. `GRIDIRON` names the program, `python`
+    one that has the client and what the apps import."""
     program = os.environ.get("GRIDIRON", str(TOP / "build" / "gridiron"))
     sys.argv.insert(1, program)  # where tests/flow/grid.py looks for it
     sys.path.insert(0, str(TOP / "tests" / "flow"))
@@ -38,8 +39,10 @@ def open_grid(app="apps.py"):
         folder.environment["GRIDIRON_ZYGOTE_MEMORY"] = os.environ["GRIDIRON_ZYGOTE_MEMORY"]
     grid = Grid(folder)
     grid.__enter__()
-    subprocess.run([f"{client_venv()}/bin/modal", "deploy", str(HERE / app)], check=True,
-                   env=client_environment(grid, folder), stdout=subprocess.DEVNULL)
+    environment = client_environment(grid, folder)
+    for app in apps or ["apps.py"]:
+        subprocess.run([python or f"{client_venv()}/bin/python", "-m", "modal", "deploy", str(HERE / app)], check=True,
+                       env=environment, stdout=subprocess.DEVNULL)
     return grid, folder
 
 

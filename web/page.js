@@ -71,6 +71,8 @@ function phases(list) {
   return make('div', {title: `${span(all)} in all`}, bar);
 }
 
+const mebi = (zygotes) => Math.round(zygotes.reduce((sum, z) => sum + z.memory_bytes, 0) / 2 ** 20);
+
 const tile = (value, name) => make('div', {class: 'tile'}, make('b', {}, String(value)), make('span', {}, name));
 
 const sections = {
@@ -87,6 +89,8 @@ const sections = {
         {title: 'Machine', show: (w) => w.host}, {title: 'CPUs', kind: 'number', show: (w) => w.milli_cpu / 1000},
         {title: 'Memory', kind: 'number', show: (w) => `${(w.memory_mb / 1024).toFixed(1)} GiB`},
         {title: 'GPUs', show: (w) => w.gpus.join(', ') || 'none'}, {title: 'Connected', show: (w) => ago(w.connected_at)},
+        {title: 'Zygotes', show: (w) => w.zygotes.length === 0 ? 'none'
+          : `${w.zygotes.length}, ${mebi(w.zygotes)} of ${Math.round(w.zygote_limit_bytes / 2 ** 20)} MiB`},
       ], s.workers, 'No machine is connected.'),
       make('h2', {}, 'Connect a client'),
       make('div', {class: 'card'}, make('code', {}, `MODAL_SERVER_URL=${s.url} modal setup`)),

@@ -63,6 +63,13 @@ void Fleet::workerLost(const WorkerId& worker) {
   impl_->work();
 }
 
+void Fleet::workerKeeps(const WorkerId& worker, std::vector<ZygoteView> zygotes, std::int64_t limitBytes) {
+  const auto it = impl_->workers.find(worker);
+  if (it == impl_->workers.end()) return;
+  it->second.worker.zygotes = std::move(zygotes);
+  it->second.worker.zygoteLimitBytes = limitBytes;
+}
+
 void Fleet::sandboxRunning(const InstanceId& id, std::vector<StartPhase> phases) {
   auto* record = impl_->find(id);
   if (!record) return;

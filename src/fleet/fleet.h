@@ -125,6 +125,7 @@ class Fleet final : public CallsObserver {
   // (Re)connected. Of `running`, containers that are not ours are stopped; ours that it lacks are gone.
   void workerJoined(const Worker& worker, WorkerPort& port, const std::vector<InstanceId>& running);
   void workerLost(const WorkerId& worker);
+  void workerKeeps(const WorkerId& worker, std::vector<ZygoteView> zygotes, std::int64_t limitBytes);
   void sandboxRunning(const InstanceId& instance, std::vector<StartPhase> phases);
   void exited(const InstanceId& instance, const ExitInfo& exit);
 

@@ -266,6 +266,14 @@ Result<void> showUsage(const Settings& settings, Format format, const UsageFilte
   return {};
 }
 
+std::string zygoteLines(const json& worker) {
+  std::string out;
+  for (const auto& z : worker.value("zygotes", json::array()))
+    out += fmt::format("  zygote of image {}, client {}: {:.0f} MiB, {} starts\n", text(z, "image_id"),
+                       text(z, "client_version"), number(z, "memory_bytes") / (1 << 20), number(z, "starts"));
+  return out;
+}
+
 Result<void> showStatus(const Settings& settings, Format format) {
   ASSIGN_OR_RETURN(auto status, askRunning(settings, {"GET", "/v1/status", {}}));
   if (format == Format::json) {
@@ -277,7 +285,8 @@ Result<void> showStatus(const Settings& settings, Format format) {
                     text(status, "workspace"), formatAge(number(status, "started_at"), now)));
   for (const auto& w : status["workers"])
     print(fmt::format("machine {}: {} CPUs, {:.1f} GiB\n", text(w, "host"), number(w, "milli_cpu") / 1000,
-                      number(w, "memory_mb") / 1024));
+                      number(w, "memory_mb") / 1024) +
+          zygoteLines(w));
   print("\n");
   printFunctions(status["functions"]);
   print("\n");

@@ -181,9 +181,13 @@ Result<Nanos> readDuration(const std::string& text) {
 }
 
 Result<void> zygoteMemory(Settings& s, const std::string& text) {
-  auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), s.zygoteMemoryMb);
-  if (failed != std::errc{} || end != text.data() + text.size() || s.zygoteMemoryMb < 0)
-    return bad(text, "a number of MiB (0 turns zygotes off)");
+  s.zygoteMemoryMb.reset();
+  if (text == "auto") return {};
+  std::int64_t number = 0;
+  auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failed != std::errc{} || end != text.data() + text.size() || number < 0 || number > 1'000'000'000)
+    return bad(text, "auto or a number of MiB (0 turns zygotes off)");
+  s.zygoteMemoryMb = number;
   return {};
 }
 
@@ -242,8 +246,10 @@ const std::vector<Key>& keys() {
       {{"webhooks", "functions whose senders must sign: \"app/function scheme secret\" each (docs/web.md)"},
        [](S) -> std::string { return ""; },
        webhooks},
-      {{"zygote_memory", "MiB for processes that cold starts are forked from (such as 1024); 0: all are plain"},
-       [](S) -> std::string { return "0"; },
+      {{"zygote_memory",
+        "MiB for processes that cold starts are forked from; 0: all are plain; auto: 1/16 of the machine, at most "
+        "1024"},
+       [](S) -> std::string { return "auto"; },
        zygoteMemory},
       {{"client_silence", "an app of `modal run` or `modal serve` ends when its client was not heard of for so long"},
        [](S) -> std::string { return "60s"; },

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,9 +25,10 @@ struct Settings {
   std::vector<std::string> mirrors;               // image registries tried before an image's own
   bool inheritHostSettings = true;                // image builds use the host's apt, pip, proxy and CA settings
   std::vector<edge::ConfiguredWebhook> webhooks;  // functions whose senders must sign
-  std::int64_t zygoteMemoryMb = 0;  // of the processes that cold starts are forked from; 0 = every start is plain
-  Nanos clientSilence{};            // after which an app that lives with its client is stopped
-  Nanos stopGrace{};                // what running containers get between SIGTERM and SIGKILL when the grid ends
+  std::optional<std::int64_t> zygoteMemoryMb;  // of the processes that cold starts are forked from; 0 = every start is
+                                               // plain; nothing: as the machine allows
+  Nanos clientSilence{};                       // after which an app that lives with its client is stopped
+  Nanos stopGrace{};  // what running containers get between SIGTERM and SIGKILL when the grid ends
   // What may wait at most; who asks for more is told to come back later.
   std::int64_t queueInputs = 0;           // inputs of one function
   std::int64_t queueWorkspaceInputs = 0;  // of all functions of a workspace

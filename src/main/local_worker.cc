@@ -1,6 +1,7 @@
 #include "main/local_worker.h"
 
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <filesystem>
@@ -13,6 +14,7 @@
 #include "sandbox/sandbox.h"
 #include "worker/image_shelf.h"
 #include "worker/worker.h"
+#include "worker/zygotes.h"
 
 namespace gridiron {
 namespace {
@@ -71,7 +73,9 @@ worker::Options workerOptions(const Settings& settings, const LocalWorker::Optio
   const auto program = besideBinary("gridiron-zygote.py");
   if (!program.ok()) spdlog::warn("every start is plain: {}", program.error().message);
   if (program.ok()) out.zygoteProgram = *program;
-  out.zygoteMemoryBytes = settings.zygoteMemoryMb << 20;
+  const std::int64_t machine = static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
+  out.zygoteMemoryBytes =
+      settings.zygoteMemoryMb ? *settings.zygoteMemoryMb << 20 : worker::Zygotes::memoryFor(machine);
   return out;
 }
 

@@ -9,6 +9,15 @@
 
 namespace gridiron {
 
+// A process that containers of an image are forked from.
+struct ZygoteView {
+  ImageId image;
+  std::string clientVersion;
+  std::int64_t memoryBytes = 0;
+  std::int64_t starts = 0;
+  Time begunAt{};
+};
+
 // A machine that runs containers, as it described itself.
 struct Worker {
   WorkerId id;
@@ -17,6 +26,8 @@ struct Worker {
   std::int64_t memoryMb = 0;
   std::vector<std::string> gpus;  // type of each
   Time connectedAt{};
+  std::vector<ZygoteView> zygotes;
+  std::int64_t zygoteLimitBytes = 0;  // of the memory of all of them; 0 = it keeps none
 };
 
 }  // namespace gridiron

@@ -99,24 +99,26 @@ std::vector<std::string> childrenOf(const std::string& directory) {
   return out;
 }
 
-// Kills all of a cgroup's processes and waits until each has ended. New ones may be forked meanwhile: looks again.
+// Kills all of a cgroup's processes and waits until each has ended. New ones may be forked meanwhile: looks again. They
+// are held before they are killed: one that is ending is not listed, and the first of a pid namespace ends after all
+// others of it.
 Result<void> killAllIn(const std::string& directory) {
   for (int round = 0; round < 100; ++round) {
-    (void)put(directory + "/cgroup.kill", "1").ok();  // v2 only; the loop below does the rest
     const auto text = readFile(directory + "/cgroup.procs");
     if (!text.ok()) return text.error().code == Code::notFound ? Result<void>{} : text.error();
+    std::vector<std::pair<int, Fd>> held;
     std::istringstream in(*text);
-    bool any = false;
-    for (int pid; in >> pid;) {
-      any = true;
-      Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-      if (!process.valid()) continue;
-      ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
+    for (int pid; in >> pid;) held.emplace_back(pid, Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))));
+    if (held.empty()) return {};
+    (void)put(directory + "/cgroup.kill", "1").ok();  // v2 only; the loop below does the rest
+    for (const auto& [pid, process] : held) {
+      if (process.valid()) ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
+    }
+    for (const auto& [pid, process] : held) {
       pollfd ended{process.get(), POLLIN, 0};
-      if (::poll(&ended, 1, 10'000) == 0)
+      if (process.valid() && ::poll(&ended, 1, 10'000) == 0)
         return makeError(Code::unavailable, "process {} in {} does not end", pid, directory);
     }
-    if (!any) return {};
   }
   return makeError(Code::unavailable, "processes in {} do not end", directory);
 }
@@ -207,6 +209,9 @@ Result<Cgroup> Cgroup::make(const CgroupLayout& layout, const std::string& group
     if (!out.tasks_.back().valid()) return errnoError("open " + directory + "/tasks");
   }
   RETURN_IF_ERROR(pure ? limitV2(layout.unified + below, limits) : limitV1(layout, below, limits));
+  const std::string cpu = layout.mountOf("cpu");
+  if (pure) out.weight_ = layout.unified + below + "/cpu.weight";
+  if (!cpu.empty()) out.weight_ = cpu + below + "/cpu.shares";
   out.memoryEvents_ =
       pure ? layout.unified + below + "/memory.events" : layout.mountOf("memory") + below + "/memory.oom_control";
   return out;
@@ -228,6 +233,12 @@ Result<std::vector<Fd>> Cgroup::entries() const {
     if (!fd.valid()) return errnoError("open the entries of a cgroup");
   }
   return out;
+}
+
+Result<void> Cgroup::yield(bool yields) {
+  if (weight_.empty()) return {};
+  if (weight_.ends_with(".shares")) return put(weight_, yields ? "2" : "1024");
+  return put(weight_, yields ? "1" : "100");
 }
 
 bool Cgroup::oomKilled() const { return !memoryEvents_.empty() && counterIn(memoryEvents_, "oom_kill") > 0; }

@@ -42,6 +42,8 @@ class Cgroup {
   std::vector<int> taskFds() const;
   // As taskFds, for a process that was not cloned into it: the unified hierarchy too where it is the only one.
   Result<std::vector<Fd>> entries() const;
+  // Whether what is in it leaves the processor to all other containers that want it. Not so at first.
+  Result<void> yield(bool yields);
   // The kernel has killed something in it for memory.
   bool oomKilled() const;
   // Removes the directories; everything in them must have ended. Repeatable.
@@ -50,6 +52,7 @@ class Cgroup {
  private:
   std::vector<std::string> directories_;
   std::string memoryEvents_;  // file with the `oom_kill` counter
+  std::string weight_;        // file of its share of the processor, "" where there is none
   Fd unified_;
   std::vector<Fd> tasks_;
 };

@@ -150,6 +150,7 @@ class HostSandbox final : public Sandbox {
   Result<void> remove() override;
 
   int initFd() const { return init_.get(); }
+  Result<void> yield(bool yields) { return cgroup_.yield(yields); }
   // Of a nursery: the wait status of its process `pid` (in its own pid namespace), which has ended or is about to.
   std::optional<int> endOf(int pid);
 
@@ -222,6 +223,7 @@ Result<void> HostSandbox::start(const std::function<Result<void>(Sandbox&)>& pre
   RETURN_IF_ERROR(step("directory", [&] { return makeDirectory(); }));
   RETURN_IF_ERROR(step("cgroup", [&]() -> Result<void> {
     ASSIGN_OR_RETURN(cgroup_, Cgroup::make(shared_.layout, shared_.group, spec_.name, spec_.limits));
+    if (spec_.nursery) return cgroup_.yield(true);  // its imports are in nobody's way; startZygote() ends that
     return {};
   }));
   RETURN_IF_ERROR(step("layers", [&] { return prepareChild(); }));
@@ -573,6 +575,7 @@ Result<std::shared_ptr<Zygote>> HostSandboxes::startZygote(const Spec& given, co
   const Fd output = box->takeStdout(), errors = box->takeStderr();
   Result<std::string> report = reportOf(door.first.get(), errors, patience, stop);
   if (!report.ok()) return report.error().within(about);
+  RETURN_IF_ERROR(box->yield(false));  // it forks on the hot path
   return std::shared_ptr<Zygote>(
       std::make_shared<HostZygote>(std::move(box), std::move(door.first), std::move(*report)));
 }

@@ -141,7 +141,8 @@ class Sandboxes {
                                                  const std::function<Result<void>(Sandbox&)>& prepare) = 0;
   // Starts a zygote: `spec.argv` is the interpreter with guest/zygote.py, whose first message is `wish`. Returns when
   // it has answered, its report; an error when it ended first, took longer than `patience`, or is no longer wanted
-  // (cancelled). unimplemented where containers have no user namespaces of their own.
+  // (cancelled). Until then it has the processor when no container wants it. unimplemented where containers have no
+  // user namespaces of their own.
   virtual Result<std::shared_ptr<Zygote>> startZygote(const Spec& spec, const std::string& wish, Nanos patience,
                                                       std::stop_token stop) {
     (void)wish, (void)patience, (void)stop;

@@ -84,6 +84,15 @@ std::vector<InstanceId> readInstances(const link::WorkerHello& hello) {
   return instances;
 }
 
+std::vector<ZygoteView> readZygotes(const link::Zygotes& zygotes) {
+  std::vector<ZygoteView> out;
+  for (const link::Zygotes::Zygote& each : zygotes.zygotes()) {
+    out.push_back({ImageId{each.image_id()}, each.client_version(), each.memory_bytes(), each.starts(),
+                   Time(Nanos(each.begun_at_unix_nanos()))});
+  }
+  return out;
+}
+
 std::vector<StartPhase> readPhases(const link::InstanceEvent& event) {
   std::vector<StartPhase> phases;
   for (const link::Phase& phase : event.phases()) phases.push_back({phase.name(), Nanos(phase.nanos())});

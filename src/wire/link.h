@@ -19,6 +19,7 @@ link::ImageFacts toLink(const image::Built& image);
 // invalidArgument when it does not say who it is.
 Result<Worker> readWorker(const link::WorkerHello& hello, Time connectedAt);
 std::vector<InstanceId> readInstances(const link::WorkerHello& hello);
+std::vector<ZygoteView> readZygotes(const link::Zygotes& zygotes);
 std::vector<StartPhase> readPhases(const link::InstanceEvent& event);
 ExitInfo readExit(const link::InstanceEvent& event);
 ImageFacts readFacts(const link::ImageFacts& facts);

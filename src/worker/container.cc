@@ -20,6 +20,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr Nanos kLastOutput = 2s;  // how long the pipes may stay open after the end of the main process
+constexpr Nanos kSettling = 1s;    // for the first input
 constexpr int kSystem = 3;         // the file descriptor of our own lines
 constexpr const char* kGetInputs = "/modal.client.ModalClient/FunctionGetInputs";
 constexpr const char* kPutOutputs = "/modal.client.ModalClient/FunctionPutOutputs";
@@ -37,7 +38,7 @@ Masker maskerOf(const link::StartInstance& order) {
 
 struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   Impl(const ContainerSetting& shared, std::shared_ptr<const link::StartInstance> given)
-      : setting(shared), given(std::move(given)), order(*this->given) {}
+      : setting(shared), given(std::move(given)), order(*this->given), settling(shared.io) {}
 
   const ContainerSetting& setting;
   const std::shared_ptr<const link::StartInstance> given;
@@ -46,8 +47,11 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   std::shared_ptr<sandbox::Sandbox> sandbox;
   std::unique_ptr<net::Door> door;
   std::shared_ptr<OutputPump> output;
-  std::shared_ptr<const Zygotes::Kind> kind;  // until it first waits for input
-  Fd imports;
+  std::shared_ptr<const Zygotes::Kind> kind;  // until zygotes have learnt from it
+  Fd imports;                                 // as long
+  std::string imported;
+  bool waited = false;
+  Timer settling;
   bool killed = false, running = false;
 
   void sendLines(std::vector<link::LogLine> lines) {
@@ -129,16 +133,33 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
     co_await self->setting.flushed();
   }
 
-  // It has been started for good: zygotes may learn from it.
+  // The first time it has been started for good; the second time its first input is done with. A zygote that is begun
+  // for the next ones keeps a processor busy, so the first input is left alone, unless none comes soon.
   void waits() {
-    if (!kind || setting.start.zygotes == nullptr) return;
-    std::string names;
+    if (!kind) return;
+    if (std::exchange(waited, true)) return teach();
+    readImports();
+    settling.expires_after(kSettling);
+    settling.async_wait([weak = weak_from_this()](const boost::system::error_code& failed) {
+      const auto self = weak.lock();
+      if (self && !failed) self->teach();
+    });
+  }
+
+  void readImports() {
     char buffer[16 * 1024];
     for (ssize_t got; imports.valid() && (got = ::read(imports.get(), buffer, sizeof buffer)) > 0;) {
-      names.append(buffer, static_cast<std::size_t>(got));
+      imported.append(buffer, static_cast<std::size_t>(got));
     }
+  }
+
+  // Zygotes may learn from it.
+  void teach() {
+    if (!kind || !waited || setting.start.zygotes == nullptr) return;
+    readImports();
     imports.reset();
-    setting.start.zygotes->ready(*std::exchange(kind, nullptr), names);
+    setting.start.zygotes->ready(*std::exchange(kind, nullptr), imported);
+    settling.cancel();
   }
 
   void openOutput() {
@@ -182,6 +203,7 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   }
 
   static Task<void> remove(std::shared_ptr<Impl> self) {
+    self->teach();
     if (self->door) {
       co_await self->door->drain(0ns);
       self->door.reset();

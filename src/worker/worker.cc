@@ -27,6 +27,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr Nanos kGoodbye = 2s;  // for control to read what is told last
+constexpr Nanos kTend = 2s;     // how often zygotes are looked at
 constexpr const char* kFetchFile = "/gridiron.link.Link/FetchFile";
 
 Options completed(Options options) {
@@ -123,7 +124,11 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
                }),
         uplink(context, channel, credentialsOf(options),
                {.hello = [this] { return agent.hello(); },
-                .connected = [this] { tell([](Agent& a) { a.connected(); }); },
+                .connected =
+                    [this] {
+                      told.reset();
+                      tell([](Agent& a) { a.connected(); });
+                    },
                 .heard = [this](link::ToWorker command) { obey(std::move(command)); },
                 .written = [this] { tell([](Agent& a) { a.link().written(); }); },
                 .disconnected = [this] { tell([](Agent& a) { a.link().disconnected(); }); }}),
@@ -158,7 +163,8 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
   const ContainerSetting setting;
   std::map<std::string, std::shared_ptr<Container>> containers;
   Agent agent;
-  Timer due;  // the agent's next deadline
+  Timer due;                                       // the agent's next deadline
+  std::optional<std::vector<Zygotes::View>> told;  // to control, of zygotes, since the session began
 
   // The agent learns of something. Not a template: a lambda in one would be a new type of event each time, without end.
   void tell(const std::function<void(Agent&)>& event) {
@@ -192,6 +198,25 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
 
   static Task<void> room(std::shared_ptr<Impl> self) {
     while (!self->agent.link().hasRoom()) co_await self->changed.wait(1h);
+  }
+
+  // Looks after the zygotes, and tells control when they are others than before.
+  void tend() {
+    zygotes.tend();
+    std::vector<Zygotes::View> all = zygotes.all();
+    if (told == all) return;
+    link::FromWorker message;
+    message.mutable_zygotes()->set_limit_bytes(options.zygoteProgram.empty() ? 0 : options.zygoteMemoryBytes);
+    for (const Zygotes::View& view : all) {
+      link::Zygotes::Zygote& one = *message.mutable_zygotes()->add_zygotes();
+      one.set_image_id(view.imageId);
+      one.set_client_version(view.clientVersion);
+      one.set_memory_bytes(view.residentBytes);
+      one.set_starts(view.starts);
+      one.set_begun_at_unix_nanos(view.begunAt.time_since_epoch().count());
+    }
+    told = std::move(all);
+    agent.link().send(std::move(message));
   }
 
   // --- Hands ---
@@ -258,7 +283,14 @@ Worker::~Worker() {
 Task<void> Worker::run() {
   const std::shared_ptr<Impl> self = impl_;
   self->tell([](Agent& a) { a.link().begin(); });
-  while (!self->agent.link().isStopped()) co_await self->changed.wait(1h);
+  Time next = self->clock.now();
+  while (!self->agent.link().isStopped()) {
+    if (self->clock.now() >= next) {
+      self->tend();
+      next = self->clock.now() + kTend;
+    }
+    co_await self->changed.wait(next - self->clock.now());
+  }
 }
 
 Task<void> Worker::stop(Nanos grace) {

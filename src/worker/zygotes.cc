@@ -7,6 +7,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <condition_variable>
+#include <filesystem>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -20,6 +21,7 @@
 namespace gridiron::worker {
 
 namespace asio = boost::asio;
+namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using nlohmann::json;
 
@@ -32,6 +34,10 @@ constexpr int kMostFailures = 3;   // in a row
 constexpr int kMostRenewals = 16;  // for something new that was learnt
 constexpr std::size_t kMostNames = 4000;
 constexpr std::int64_t kPids = 64;
+constexpr std::size_t kMostKinds = 64;   // that something is known of
+constexpr std::size_t kMostFiles = 256;  // of what was learnt, of kinds of earlier days too
+constexpr std::int64_t kMiB = 1 << 20;
+constexpr std::int64_t kSmallestZygote = 96 * kMiB;  // the client and FastAPI are 75 to 85
 // The whole program is one expression: nothing of it stays in __main__, which becomes the container's.
 constexpr const char* kBootstrap =
     "exec(compile(open('/__modal/zygote.py').read(), '/__modal/zygote.py', 'exec'), {'__name__': 'gridiron_zygote'})";
@@ -82,7 +88,7 @@ std::string summary(const sandbox::Zygote& zygote) {
   const json report = json::parse(zygote.report(), nullptr, false);
   if (!report.is_object()) return "a report that is none";
   std::string out = fmt::format("{} modules, {} of them learnt, {} MiB", report.value("modules", 0),
-                                report.value("learnt", json::array()).size(), zygote.residentBytes() >> 20);
+                                report.value("learnt", json::array()).size(), zygote.residentBytes() / kMiB);
   std::string left;
   const json leftOut = report.value("left_out", json::object());
   for (const auto& [name, why] : leftOut.items()) {
@@ -110,7 +116,7 @@ struct Zygotes::Impl {
   mutable std::mutex mutex;
   std::condition_variable settled;
   std::map<std::string, Entry> entries;
-  std::size_t starting = 0;
+  std::size_t pending = 0;  // of the background's work
   std::stop_source stop;
   asio::thread_pool background{1};  // last: its work uses the others
 
@@ -119,10 +125,13 @@ struct Zygotes::Impl {
     return options.directory + "/" + sha256(key).hex().substr(0, 24) + ".json";
   }
 
+  // What is known of the kind, which is wanted now.
   Entry& entryOf(const Kind& kind) {
     const auto [at, added] = entries.try_emplace(kind.key());
     Entry& entry = at->second;
+    entry.usedAt = now();
     if (!added) return entry;
+    forgetOne(at->first);
     entry.kind = kind;
     const auto text = readFile(fileOf(at->first));
     const json kept = text.ok() ? json::parse(*text, nullptr, false) : json();
@@ -131,6 +140,48 @@ struct Zygotes::Impl {
       if (name.is_string() && entry.known.insert(name).second) entry.names.push_back(name);
     }
     return entry;
+  }
+
+  // Keeps the number of kinds: the one that was used least lately and has no zygote, else the one of the least worth.
+  void forgetOne(const std::string& except) {
+    if (entries.size() <= kMostKinds) return;
+    auto least = entries.end();
+    const auto rank = [this](const Entry& entry) {
+      return std::pair(entry.zygote ? worth(entry, now()) : 0.0, entry.usedAt);
+    };
+    for (auto at = entries.begin(); at != entries.end(); ++at) {
+      if (at->first == except || at->second.starting) continue;
+      if (least == entries.end() || rank(at->second) < rank(least->second)) least = at;
+    }
+    if (least == entries.end()) return;
+    if (least->second.zygote) dismiss(std::move(least->second.zygote));
+    entries.erase(least);
+  }
+
+  // Ends it: in the background, as it may wait for the kernel.
+  void dismiss(std::shared_ptr<sandbox::Zygote> zygote) {
+    ++pending;
+    asio::post(background, [this, gone = std::move(zygote)]() mutable {
+      gone->retire();
+      gone.reset();
+      done();
+    });
+  }
+
+  void done() {
+    const std::lock_guard lock(mutex);
+    --pending;
+    settled.notify_all();
+  }
+
+  // Files of kinds that nothing was learnt of for the longest time go.
+  void prune() const {
+    std::vector<std::pair<fs::file_time_type, fs::path>> files;
+    std::error_code ignored;
+    for (const auto& file : fs::directory_iterator(options.directory, ignored))
+      files.emplace_back(file.last_write_time(ignored), file.path());
+    std::sort(files.rbegin(), files.rend());
+    for (std::size_t i = kMostFiles; i < files.size(); ++i) fs::remove(files[i].second, ignored);
   }
 
   void save(const Entry& entry) const {
@@ -158,7 +209,7 @@ struct Zygotes::Impl {
   void begin(Entry& entry) {
     if (entry.starting || stop.stop_requested() || now() < entry.restUntil) return;
     entry.starting = true;
-    ++starting;
+    ++pending;
     asio::post(background, [this, key = entry.kind.key()] { make(key); });
   }
 
@@ -190,23 +241,21 @@ struct Zygotes::Impl {
     lock.lock();
     Entry& entry = entries.at(key);
     entry.starting = false;
-    --starting;
-    std::vector<std::shared_ptr<sandbox::Zygote>> over =
-        made.ok() ? take(entry, std::move(*made)) : fail(entry, made.error());
+    if (made.ok())
+      take(entry, std::move(*made));
+    else
+      fail(entry, made.error());
     lock.unlock();
-    for (const auto& zygote : over) zygote->retire();
-    over.clear();  // may wait for the kernel
-    settled.notify_all();
+    done();
   }
 
-  // Gives those that are to go.
-  std::vector<std::shared_ptr<sandbox::Zygote>> take(Entry& entry, std::shared_ptr<sandbox::Zygote> made) {
-    std::vector<std::shared_ptr<sandbox::Zygote>> over;
-    if (entry.zygote) over.push_back(std::move(entry.zygote));
+  void take(Entry& entry, std::shared_ptr<sandbox::Zygote> made) {
+    if (entry.zygote) dismiss(std::move(entry.zygote));
     entry.zygote = std::move(made);
     entry.failures = 0;
     entry.problem.clear();
     entry.begunAt = entry.usedAt = now();
+    entry.restUntil = {};
     std::int64_t total = 0;
     for (const auto& [key, each] : entries) total += each.zygote ? each.zygote->residentBytes() : 0;
     while (total > options.memoryBytes) {
@@ -215,16 +264,15 @@ struct Zygotes::Impl {
       least.problem = "its zygote gave way to others: their memory is limited";
       least.restUntil = now() + kRest;
       spdlog::info("zygote of image {} gives way: all together are limited to {} MiB", least.kind.image.imageId,
-                   options.memoryBytes >> 20);
-      over.push_back(std::move(least.zygote));
+                   options.memoryBytes / kMiB);
+      dismiss(std::move(least.zygote));
     }
-    return over;
   }
 
   // Starts served for each MiB, less with the hours since the last.
   static double worth(const Entry& entry, Nanos now) {
     const double hours = std::chrono::duration<double, std::ratio<3600>>(now - entry.usedAt).count();
-    const double mib = static_cast<double>(std::max<std::int64_t>(1, entry.zygote->residentBytes() >> 20));
+    const double mib = static_cast<double>(std::max<std::int64_t>(1, entry.zygote->residentBytes() / kMiB));
     return static_cast<double>(1 + entry.starts) / mib / (1 + hours);
   }
   Entry& leastWorth() {
@@ -235,25 +283,21 @@ struct Zygotes::Impl {
     return *least;
   }
 
-  std::vector<std::shared_ptr<sandbox::Zygote>> fail(Entry& entry, const Error& error) {
+  void fail(Entry& entry, const Error& error) {
     entry.problem = error.message;
-    if (error.code == Code::cancelled) return {};
+    if (error.code == Code::cancelled) return;
     spdlog::warn("zygote of image {}: {}", entry.kind.image.imageId, error.message);
     if (++entry.failures >= kMostFailures || error.code == Code::unimplemented) {
       entry.failures = 0;
       entry.restUntil = now() + kRest;
     }
-    return {};
   }
 
   // Lets a dead one go.
-  std::shared_ptr<sandbox::Zygote> look(Entry& entry) {
-    std::shared_ptr<sandbox::Zygote> dead;
-    if (entry.zygote && !entry.zygote->alive()) {
-      dead = std::move(entry.zygote);
-      fail(entry, Error{Code::unavailable, "its zygote has ended"});
-    }
-    return dead;
+  void look(Entry& entry) {
+    if (!entry.zygote || entry.zygote->alive()) return;
+    dismiss(std::move(entry.zygote));
+    fail(entry, Error{Code::unavailable, "its zygote has ended"});
   }
 };
 
@@ -262,6 +306,7 @@ Zygotes::Zygotes(sandbox::Sandboxes& sandboxes, const Clock& clock, Options opti
   if (impl_->options.program.empty()) return;
   const auto made = makeDirectories(impl_->options.directory);
   if (!made.ok()) spdlog::warn("zygotes: {}", made.error().message);
+  impl_->prune();
 }
 
 Zygotes::~Zygotes() {
@@ -271,22 +316,19 @@ Zygotes::~Zygotes() {
 
 Zygotes::Offer Zygotes::offer(const Kind& kind) {
   if (impl_->options.program.empty() || impl_->options.memoryBytes <= 0) return {nullptr, ""};
-  std::shared_ptr<sandbox::Zygote> dead;  // let go of without the lock
   const std::lock_guard lock(impl_->mutex);
   Entry& entry = impl_->entryOf(kind);
-  dead = impl_->look(entry);
+  impl_->look(entry);
   if (!entry.zygote) return {nullptr, entry.problem.empty() ? "no zygote of the image is ready yet" : entry.problem};
   ++entry.starts;
-  entry.usedAt = impl_->now();
   return {entry.zygote, ""};
 }
 
 void Zygotes::ready(const Kind& kind, std::string_view imports) {
   if (impl_->options.program.empty() || impl_->options.memoryBytes <= 0) return;
-  std::shared_ptr<sandbox::Zygote> dead;
   const std::lock_guard lock(impl_->mutex);
   Entry& entry = impl_->entryOf(kind);
-  dead = impl_->look(entry);
+  impl_->look(entry);
   if (Impl::learn(entry, imports)) {
     impl_->save(entry);
     if (entry.renewals++ < kMostRenewals) entry.outdated = true;
@@ -299,14 +341,29 @@ std::vector<Zygotes::View> Zygotes::all() const {
   const std::lock_guard lock(impl_->mutex);
   std::vector<View> out;
   for (const auto& [key, entry] : impl_->entries) {
-    if (entry.zygote && entry.zygote->alive()) out.push_back({key, entry.zygote->residentBytes(), entry.starts});
+    if (!entry.zygote || !entry.zygote->alive()) continue;
+    out.push_back({entry.kind.image.imageId, entry.kind.clientVersion, entry.zygote->residentBytes(), entry.starts,
+                   Time(entry.begunAt)});
   }
   return out;
 }
 
+void Zygotes::tend() {
+  const std::lock_guard lock(impl_->mutex);
+  for (auto& [key, entry] : impl_->entries) {
+    impl_->look(entry);
+    if (entry.zygote && impl_->now() - entry.usedAt > kLife) impl_->dismiss(std::move(entry.zygote));
+  }
+}
+
+std::int64_t Zygotes::memoryFor(std::int64_t machineBytes) {
+  const std::int64_t share = std::min(machineBytes / 16, 1024 * kMiB);
+  return share < kSmallestZygote ? 0 : share;
+}
+
 void Zygotes::settle() {
   std::unique_lock lock(impl_->mutex);
-  impl_->settled.wait(lock, [&] { return impl_->starting == 0; });
+  impl_->settled.wait(lock, [&] { return impl_->pending == 0; });
 }
 
 }  // namespace gridiron::worker

@@ -15,7 +15,8 @@
 namespace gridiron::worker {
 
 // The zygotes of a worker: one for each kind of container that starts here often enough, begun in the background, kept
-// within a limit of memory, renewed daily and when more was learnt. Any thread; nothing but the destructor waits.
+// within a limit of memory and of their number, renewed daily and when more was learnt. Any thread; nothing but the
+// destructor waits.
 class Zygotes {
  public:
   struct Options {
@@ -42,18 +43,25 @@ class Zygotes {
   ~Zygotes();  // ends what is being started, and all zygotes that no container came from
 
   Offer offer(const Kind& kind);
-  // A container of `kind` waits for its first input, and what it was started for is over; it has imported the modules
+  // A container of `kind` is up and done with its first input, or got none soon; until then it has imported the modules
   // `imports`, a name a line, which its zygote did not have. The time to begin a zygote, or a better one.
   void ready(const Kind& kind, std::string_view imports);
 
-  // --- for tests and for people ---
   struct View {
-    std::string key;
+    std::string imageId, clientVersion;
     std::int64_t residentBytes = 0;
-    std::int64_t starts = 0;  // containers that it was offered to
+    std::int64_t starts = 0;  // containers that it and those before it were offered to
+    Time begunAt{};
+    bool operator==(const View&) const = default;
   };
   std::vector<View> all() const;  // those that live
-  void settle();                  // waits until nothing is being started
+  // Lets go of those that have ended or that nothing came from for a day. Call it now and then.
+  void tend();
+
+  // What all zygotes of a machine with so much memory may hold unless its owner says otherwise; 0 = it is too small.
+  static std::int64_t memoryFor(std::int64_t machineBytes);
+
+  void settle();  // for tests: waits until nothing is being started or ended
 
  private:
   struct Impl;

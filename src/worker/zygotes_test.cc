@@ -136,6 +136,51 @@ TEST_F(ZygotesTest, TheyAreRenewedDaily) {
   EXPECT_EQ(zygotes->offer(kind()).zygote, sandboxes.zygotes().at(1));
 }
 
+TEST_F(ZygotesTest, WhatNobodyUsesForADayIsLetGo) {
+  ready(kind("im-1"));
+  clock.advance(20h);
+  ready(kind("im-2"));
+  clock.advance(5h);
+  zygotes->tend();
+  zygotes->settle();
+  EXPECT_FALSE(sandboxes.zygotes()[0]->alive());
+  ASSERT_EQ(zygotes->all().size(), 1U);
+  EXPECT_EQ(zygotes->all()[0].imageId, "im-2");
+}
+
+TEST_F(ZygotesTest, WhatIsKnownIsBoundedAndTheLeastUsedKindGoesFirst) {
+  open(100'000);
+  for (int i = 0; i < 100; ++i) {
+    ready(kind("im-" + std::to_string(i)));
+    zygotes->offer(kind("im-0"));
+  }
+  EXPECT_EQ(zygotes->all().size(), 64U);
+  EXPECT_TRUE(zygotes->offer(kind("im-0")).zygote);
+  EXPECT_FALSE(zygotes->offer(kind("im-1")).zygote);
+  int alive = 0;
+  for (const auto& zygote : sandboxes.zygotes()) alive += zygote->alive();
+  EXPECT_LE(alive, 64);
+}
+
+TEST_F(ZygotesTest, ThoseThatLiveAreCountedWithTheirMemory) {
+  sandboxes.zygotesHold(70 << 20);
+  ready(kind("im-1"));
+  zygotes->offer(kind("im-1"));
+  ASSERT_EQ(zygotes->all().size(), 1U);
+  const auto view = zygotes->all()[0];
+  EXPECT_EQ(std::tie(view.imageId, view.clientVersion), std::tuple("im-1", "1.6.4"));
+  EXPECT_EQ(std::pair(view.residentBytes, view.starts), std::pair(std::int64_t{70} << 20, std::int64_t{1}));
+  sandboxes.zygotes()[0]->retire();
+  EXPECT_TRUE(zygotes->all().empty());
+}
+
+TEST(ZygoteMemory, IsASixteenthOfTheMachineWithAMostAndNoneWhereOneDoesNotFit) {
+  constexpr std::int64_t kGiB = std::int64_t{1} << 30;
+  EXPECT_EQ(Zygotes::memoryFor(64 * kGiB), kGiB);
+  EXPECT_EQ(Zygotes::memoryFor(8 * kGiB), kGiB / 2);
+  EXPECT_EQ(Zygotes::memoryFor(kGiB), 0);
+}
+
 // Starts of containers on im-1, and what the last one's sandbox was told.
 class ZygoteStarts : public ZygotesTest {
  protected:

@@ -10,15 +10,9 @@ import pytest
 
 @pytest.fixture(scope="module")
 def cold(grid):
-    os.environ["GRIDIRON_ZYGOTE_MEMORY"] = "512"
-    grid.stop()
-    grid.start()
     grid.modal("secret", "create", "--force", "cold-secret", "COLD_SECRET=one")
     grid.deploy("cold.py")
-    yield grid
-    del os.environ["GRIDIRON_ZYGOTE_MEMORY"]
-    grid.stop()
-    grid.start()
+    return grid
 
 
 def start(grid):
@@ -64,6 +58,8 @@ def test_the_second_start_is_a_fork_and_the_third_has_what_the_second_imported(c
         assert (forked["left"], forked["leaked"], forked["secret"]) == (False, None, "one")
     assert not set(second["drawn"]) & set(third["drawn"]) and second["task"] != third["task"]
     cold.modal("secret", "create", "--force", "cold-secret", "COLD_SECRET=two")
+    shown = [zygote for worker in cold.admin("status")["workers"] for zygote in worker["zygotes"]]
+    assert any(zygote["starts"] >= 2 and zygote["memory_bytes"] > 30 << 20 for zygote in shown), shown
     fourth, how = start(cold)
     assert fourth["secret"] == "two" and "fork;" in how, how
 

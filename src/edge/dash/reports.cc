@@ -42,8 +42,18 @@ json instanceJson(const Instance& instance, int inputs) {
 }
 
 json workerJson(const Worker& worker) {
-  return {{"id", worker.id.str()},        {"host", worker.host}, {"milli_cpu", worker.milliCpu},
-          {"memory_mb", worker.memoryMb}, {"gpus", worker.gpus}, {"connected_at", momentJson(worker.connectedAt)}};
+  json zygotes = json::array();
+  for (const ZygoteView& zygote : worker.zygotes) {
+    zygotes.push_back({{"image_id", zygote.image.str()},
+                       {"client_version", zygote.clientVersion},
+                       {"memory_bytes", zygote.memoryBytes},
+                       {"starts", zygote.starts},
+                       {"begun_at", momentJson(zygote.begunAt)}});
+  }
+  return {{"id", worker.id.str()},        {"host", worker.host},
+          {"milli_cpu", worker.milliCpu}, {"memory_mb", worker.memoryMb},
+          {"gpus", worker.gpus},          {"connected_at", momentJson(worker.connectedAt)},
+          {"zygotes", zygotes},           {"zygote_limit_bytes", worker.zygoteLimitBytes}};
 }
 
 json usageJson(const UsageRecord& record, Time now) {

@@ -132,7 +132,7 @@ struct WorkerLinks::Impl : std::enable_shared_from_this<WorkerLinks::Impl> {
     if (event.state() == link::InstanceEvent::EXITED) fleet.exited(instance, wire::readExit(event));
   }
 
-  void take(link::FromWorker message, LinkSession& session) {
+  void take(const WorkerId& worker, link::FromWorker message, LinkSession& session) {
     if (message.has_instance()) {
       tell(message.instance());
     } else if (message.has_logs()) {
@@ -144,6 +144,8 @@ struct WorkerLinks::Impl : std::enable_shared_from_this<WorkerLinks::Impl> {
       link::ToWorker beat;
       beat.mutable_beat();
       session.send(std::move(beat));
+    } else if (message.has_zygotes()) {
+      fleet.workerKeeps(worker, wire::readZygotes(message.zygotes()), message.zygotes().limit_bytes());
     }
   }
 
@@ -175,7 +177,7 @@ struct WorkerLinks::Impl : std::enable_shared_from_this<WorkerLinks::Impl> {
       std::optional<link::FromWorker> message = co_await next(call);
       if (!message || session->isClosed() || self->closed) break;
       session->heard();
-      self->take(std::move(*message), *session);
+      self->take(who, std::move(*message), *session);
     }
     session->close();
     if (!self->closed) self->left(session, who);
