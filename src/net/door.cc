@@ -32,6 +32,7 @@ class Doorway final : public Protocol {
   void receive(std::string_view bytes) override {
     if (inner_) return inner_->receive(bytes);
     first_.append(bytes);
+    if (!takeProxyHeader() || first_.empty()) return;
     inner_ = choose();
     if (inner_) inner_->receive(std::exchange(first_, {}));
   }
@@ -45,10 +46,7 @@ class Doorway final : public Protocol {
   }
   void tick(Instant now) override {
     if (inner_) return inner_->tick(now);
-    if (now > deadline()) {
-      over_ = true;
-      carrier_.kick();
-    }
+    if (now > deadline()) giveUp();
   }
   void drain(bool force) override {
     if (inner_) return inner_->drain(force);
@@ -57,6 +55,27 @@ class Doorway final : public Protocol {
 
  private:
   Instant deadline() const { return since_ + serving_->options.headTimeout; }
+
+  void giveUp() {
+    over_ = true;
+    carrier_.kick();
+  }
+
+  // A trusted proxy may say first for whom it speaks. False: wait for more, or it is over.
+  bool takeProxyHeader() {
+    if (!mayBeProxied_) return true;
+    mayBeProxied_ = beginsProxyHeader(first_) && serving_->options.trusted.has(peer_.host);
+    if (!mayBeProxied_) return true;
+    const auto header = readProxyHeader(first_);
+    if (!header.ok()) giveUp();
+    if (!header.ok() || !*header) return false;
+    mayBeProxied_ = false;
+    first_.erase(0, (*header)->length);
+    if ((*header)->host.empty()) return true;
+    peer_.host = (*header)->host;
+    peer_.port = (*header)->port;
+    return true;
+  }
 
   std::unique_ptr<Protocol> choose() {
     if (tls_ && first_.front() == '\x16') {
@@ -80,8 +99,9 @@ class Doorway final : public Protocol {
 
   const std::shared_ptr<Serving> serving_;
   const std::shared_ptr<TlsContext> tls_;
-  const Peer peer_;
+  Peer peer_;
   Carrier& carrier_;
+  bool mayBeProxied_ = true;
   const Instant since_ = instantNow();
   std::string first_;
   std::unique_ptr<Protocol> inner_;
@@ -198,9 +218,15 @@ struct Door::Impl : std::enable_shared_from_this<Door::Impl> {
   };
 
   Result<void> loadTls() {
-    if (!serving->options.tls || tls) return {};
-    ASSIGN_OR_RETURN(tls, TlsContext::server(serving->options.tls->certificate, serving->options.tls->key));
+    if (serving->options.tls.empty() || certificates) return {};
+    ASSIGN_OR_RETURN(certificates, Certificates::open(serving->options.tls));
     return {};
+  }
+
+  void refreshTls() {
+    if (!certificates) return;
+    const auto read = certificates->refresh();
+    if (read && serving->options.onCertificates) serving->options.onCertificates(*read);
   }
 
   Result<void> take(Fd fd, std::string unlinkPath) {
@@ -268,10 +294,11 @@ struct Door::Impl : std::enable_shared_from_this<Door::Impl> {
     fd.release();
     auto wire = std::make_shared<Wire>(serving->io, std::move(socket));
     wires.insert(wire);
-    wire->start(std::make_unique<Doorway>(serving, tls, peerOf(from), *wire),
-                [weak = weak_from_this(), raw = wire.get()]() {
-                  if (const auto self = weak.lock()) self->ended(raw);
-                });
+    wire->start(
+        std::make_unique<Doorway>(serving, certificates ? certificates->context() : nullptr, peerOf(from), *wire),
+        [weak = weak_from_this(), raw = wire.get()]() {
+          if (const auto self = weak.lock()) self->ended(raw);
+        });
   }
 
   void ended(Wire* wire) {
@@ -283,6 +310,7 @@ struct Door::Impl : std::enable_shared_from_this<Door::Impl> {
   static Task<void> sweepLoop(std::shared_ptr<Impl> self, Nanos every) {
     while (!self->closed) {
       co_await self->stop.wait(every);
+      self->refreshTls();
       const Instant now = instantNow();
       const std::vector<std::shared_ptr<Wire>> all(self->wires.begin(), self->wires.end());
       for (const auto& wire : all) wire->tick(now);
@@ -328,7 +356,7 @@ struct Door::Impl : std::enable_shared_from_this<Door::Impl> {
   }
 
   const std::shared_ptr<Serving> serving;
-  std::shared_ptr<TlsContext> tls;
+  std::optional<Certificates> certificates;
   std::list<std::shared_ptr<Listener>> listeners;
   std::unordered_set<std::shared_ptr<Wire>> wires;
   Notifier roomAgain;

@@ -5,16 +5,19 @@
 
 #include "base/fd.h"
 #include "net/http.h"
+#include "net/origin.h"
+#include "net/tls.h"
 
 namespace gridiron::net {
 
-struct TlsFiles {
-  std::string certificate;  // PEM chain
-  std::string key;          // PEM
-};
-
 struct DoorOptions {
-  std::optional<TlsFiles> tls;  // with TLS a plaintext connection is still recognised and served
+  // With TLS a plaintext connection is still recognised and served. The first certificate is shown to who asks for no
+  // name, or for one that no certificate has. Files that change are read again within seconds.
+  std::vector<TlsFiles> tls;
+  // Changed files were read, or why the old ones stay in force.
+  std::function<void(const Result<void>&)> onCertificates;
+  // What these say of whom they speak for is believed: X-Forwarded-*, Forwarded, and PROXY protocol 2 before all else.
+  TrustedPeers trusted;
   std::size_t maxConnections = 10'000;
   std::size_t maxHeaderBytes = 64 * 1024;        // above: 431
   std::size_t maxBufferedBody = 1024 * 1024;     // per request, before the peer is held back

@@ -488,5 +488,54 @@ TEST_F(DoorTest, AnswersThatWouldSplitAHeadAreNotSent) {
   EXPECT_THAT(talk("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "answer.\n"), StartsWith("HTTP/1.1 500 "));
 }
 
+// PROXY protocol 2, over TCP and IPv4, from 203.0.113.9:5000.
+const std::string kProxied = std::string("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", 16) +
+                             std::string("\xcb\0\x71\x09\x0a\0\0\x02\x13\x88\x01\xbb", 12);
+
+Task<void> tellOrigin(std::shared_ptr<Exchange> exchange) {
+  const RequestHead& head = exchange->head();
+  (void)co_await exchange->answer(200, {}, fmt::format("{} {} {}", head.scheme, head.peerHost, head.peerPort));
+}
+
+TEST_F(DoorTest, ATrustedProxySaysForWhomItSpeaks) {
+  DoorOptions options;
+  options.trusted = *TrustedPeers::parse({"127.0.0.1"});
+  serve(tellOrigin, options);
+  const std::string get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+  EXPECT_THAT(talk(kProxied + get, "5000"), EndsWith("http 203.0.113.9 5000"));
+  // Who is proxied so is not a proxy himself.
+  EXPECT_THAT(talk(kProxied + "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n", "5000"),
+              EndsWith("http 203.0.113.9 5000"));
+  EXPECT_THAT(talk("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\n\r\n", " 0"),
+              EndsWith("https 1.1.1.1 0"));
+}
+
+TEST_F(DoorTest, AProxysHeaderMayComeInPieces) {
+  DoorOptions options;
+  options.trusted = *TrustedPeers::parse({"127.0.0.1"});
+  serve(tellOrigin, options);
+  RawPeer peer(address_);
+  const std::string all = kProxied + "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+  for (const char byte : all) {
+    peer.say(std::string(1, byte));
+    io_.run_one_for(1ms);
+  }
+  EXPECT_TRUE(until(peer, [&] { return peer.heard.ends_with("http 203.0.113.9 5000"); })) << peer.heard;
+}
+
+TEST_F(DoorTest, ProxyHeadersOfStrangersAndMalformedOnesAreNotTaken) {
+  serve(tellOrigin);
+  EXPECT_THAT(talk(kProxied + "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\n\r\n"), StartsWith("HTTP/1.1 400"));
+  DoorOptions options;
+  options.trusted = *TrustedPeers::parse({"127.0.0.1"});
+  serve(tellOrigin, options);
+  RawPeer peer(address_);
+  std::string wrong = kProxied;
+  wrong[12] = '\x31';
+  peer.say(wrong);
+  EXPECT_TRUE(until(peer, [&] { return peer.closed; }));
+  EXPECT_EQ(peer.heard, "");
+}
+
 }  // namespace
 }  // namespace gridiron::net

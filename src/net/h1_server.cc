@@ -385,9 +385,7 @@ bool H1Server::step() {
 void H1Server::begin() {
   served_ = true;
   RequestHead head = std::move(parser_.head());
-  head.scheme = peer_.tls ? "https" : "http";
-  head.peerHost = peer_.host;
-  head.peerPort = peer_.port;
+  setOrigin(head, peer_, serving_->options);
   inBody_ = true;
   discarding_ = false;
   discarded_ = 0;

@@ -129,14 +129,12 @@ class H2Server final : public H2Session {
     if (stream->method == "CONNECT") return refuse(*stream, 501, "CONNECT is not supported.\n");
     RequestHead head;
     head.method = std::move(stream->method);
-    head.scheme = peer_.tls ? "https" : "http";
     head.authority = std::move(stream->authority);
     head.target = std::move(stream->path);
     head.version = HttpVersion::http2;
     head.headers = std::move(stream->headers);
     if (head.authority.empty()) head.authority = head.headers.find("host").value_or("");
-    head.peerHost = peer_.host;
-    head.peerPort = peer_.port;
+    setOrigin(head, peer_, serving_->options);
     dispatch(serving_, std::make_shared<H2Exchange>(stream, std::move(head)));
   }
 

@@ -32,6 +32,13 @@ Task<void> runHandler(std::shared_ptr<Serving> serving, std::shared_ptr<ServedEx
 
 }  // namespace
 
+void setOrigin(RequestHead& head, const Peer& peer, const DoorOptions& options) {
+  head.scheme = peer.tls ? "https" : "http";
+  head.peerHost = peer.host;
+  head.peerPort = peer.port;
+  resolveOrigin(head, options.trusted);
+}
+
 void dispatch(const std::shared_ptr<Serving>& serving, std::shared_ptr<ServedExchange> exchange) {
   asio::post(serving->io.get_executor(), [serving, exchange = std::move(exchange)]() mutable {
     spawn(serving->io, runHandler(serving, std::move(exchange)));

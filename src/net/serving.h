@@ -26,6 +26,9 @@ struct Peer {
   bool tls = false;
 };
 
+// Says in `head` who sent it and how: `peer`, or whom a trusted proxy names.
+void setOrigin(RequestHead& head, const Peer& peer, const DoorOptions& options);
+
 // An exchange as dispatch() sees it.
 class ServedExchange : public Exchange {
  public:

@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <sys/stat.h>
 
 namespace gridiron::net {
 
@@ -30,7 +32,11 @@ class TlsProtocol final : public Protocol {
  public:
   TlsProtocol(const std::shared_ptr<TlsContext>& context, Carrier& carrier, std::optional<Instant> deadline,
               std::shared_ptr<std::string> failure, MakeInner makeInner)
-      : carrier_(carrier), deadline_(deadline), failure_(std::move(failure)), makeInner_(std::move(makeInner)) {
+      : context_(context),
+        carrier_(carrier),
+        deadline_(deadline),
+        failure_(std::move(failure)),
+        makeInner_(std::move(makeInner)) {
     ssl_ = SSL_new(context->raw());
     GRID_CHECK(ssl_ != nullptr);
     in_ = BIO_new(BIO_s_mem());
@@ -138,6 +144,7 @@ class TlsProtocol final : public Protocol {
     ERR_clear_error();
   }
 
+  const std::shared_ptr<TlsContext> context_;
   Carrier& carrier_;
   const std::optional<Instant> deadline_;
   const std::shared_ptr<std::string> failure_;
@@ -152,35 +159,52 @@ class TlsProtocol final : public Protocol {
   bool saidBye_ = false;
 };
 
-Result<SSL_CTX*> newContext(const SSL_METHOD* method) {
+}  // namespace
+
+TlsContext::~TlsContext() {
+  for (SSL_CTX* raw : raw_) SSL_CTX_free(raw);
+}
+
+Result<SSL_CTX*> TlsContext::add(const SSL_METHOD* method) {
   SSL_CTX* raw = SSL_CTX_new(method);
   if (raw == nullptr) return makeError(Code::internal, "set up TLS: {}", opensslReason());
+  raw_.push_back(raw);
   SSL_CTX_set_min_proto_version(raw, TLS1_2_VERSION);
   SSL_CTX_set_options(raw, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
   SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY);
   return raw;
 }
 
-}  // namespace
-
-TlsContext::~TlsContext() { SSL_CTX_free(raw_); }
-
-Result<std::shared_ptr<TlsContext>> TlsContext::server(const std::string& certificate, const std::string& key) {
-  ASSIGN_OR_RETURN(SSL_CTX * raw, newContext(TLS_server_method()));
-  auto context = std::make_shared<TlsContext>(raw);
-  if (SSL_CTX_use_certificate_chain_file(raw, certificate.c_str()) != 1) {
-    return makeError(Code::invalidArgument, "read the TLS certificate {}: {}", certificate, opensslReason());
+Result<std::shared_ptr<TlsContext>> TlsContext::server(const std::vector<TlsFiles>& certificates) {
+  GRID_CHECK(!certificates.empty());
+  auto context = std::make_shared<TlsContext>();
+  for (const TlsFiles& files : certificates) {
+    ASSIGN_OR_RETURN(SSL_CTX * raw, context->add(TLS_server_method()));
+    if (SSL_CTX_use_certificate_chain_file(raw, files.certificate.c_str()) != 1)
+      return makeError(Code::invalidArgument, "read the TLS certificate {}: {}", files.certificate, opensslReason());
+    if (SSL_CTX_use_PrivateKey_file(raw, files.key.c_str(), SSL_FILETYPE_PEM) != 1)
+      return makeError(Code::invalidArgument, "read the TLS key {}: {}", files.key, opensslReason());
+    SSL_CTX_set_alpn_select_cb(raw, selectAlpn, nullptr);
   }
-  if (SSL_CTX_use_PrivateKey_file(raw, key.c_str(), SSL_FILETYPE_PEM) != 1) {
-    return makeError(Code::invalidArgument, "read the TLS key {}: {}", key, opensslReason());
-  }
-  SSL_CTX_set_alpn_select_cb(raw, selectAlpn, nullptr);
+  SSL_CTX_set_tlsext_servername_callback(context->raw(), chooseByName);
+  SSL_CTX_set_tlsext_servername_arg(context->raw(), context.get());
   return context;
 }
 
+int TlsContext::chooseByName(SSL* ssl, int*, void* self) {
+  const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+  if (name == nullptr) return SSL_TLSEXT_ERR_OK;
+  for (SSL_CTX* raw : static_cast<const TlsContext*>(self)->raw_) {
+    if (X509_check_host(SSL_CTX_get0_certificate(raw), name, 0, 0, nullptr) != 1) continue;
+    SSL_set_SSL_CTX(ssl, raw);
+    break;
+  }
+  return SSL_TLSEXT_ERR_OK;
+}
+
 Result<std::shared_ptr<TlsContext>> TlsContext::client(const std::string& caFile) {
-  ASSIGN_OR_RETURN(SSL_CTX * raw, newContext(TLS_client_method()));
-  auto context = std::make_shared<TlsContext>(raw);
+  auto context = std::make_shared<TlsContext>();
+  ASSIGN_OR_RETURN(SSL_CTX * raw, context->add(TLS_client_method()));
   const int rc = caFile.empty() ? SSL_CTX_set_default_verify_paths(raw)
                                 : SSL_CTX_load_verify_locations(raw, caFile.c_str(), nullptr);
   if (rc != 1) {
@@ -190,6 +214,40 @@ Result<std::shared_ptr<TlsContext>> TlsContext::client(const std::string& caFile
   static constexpr unsigned char kOffer[] = "\x02h2";
   SSL_CTX_set_alpn_protos(raw, kOffer, sizeof(kOffer) - 1);
   return context;
+}
+
+Result<Certificates> Certificates::open(std::vector<TlsFiles> files) {
+  Certificates out;
+  out.files_ = std::move(files);
+  out.read_ = out.seen_ = out.fingerprint();
+  ASSIGN_OR_RETURN(out.context_, TlsContext::server(out.files_));
+  return out;
+}
+
+// Of what tells one version of a file from another: a certificate is often renewed by changing a symbolic link.
+std::string Certificates::fingerprint() const {
+  std::string out;
+  for (const TlsFiles& files : files_) {
+    for (const std::string& path : {files.certificate, files.key}) {
+      struct stat info {};
+      const bool there = ::stat(path.c_str(), &info) == 0;
+      out += there ? fmt::format("{}:{}:{}:{}.{};", info.st_dev, info.st_ino, info.st_size, info.st_mtim.tv_sec,
+                                 info.st_mtim.tv_nsec)
+                   : "-;";
+    }
+  }
+  return out;
+}
+
+std::optional<Result<void>> Certificates::refresh() {
+  std::string now = fingerprint();
+  const bool settled = now == std::exchange(seen_, now);
+  if (!settled || now == read_) return std::nullopt;
+  read_ = std::move(now);
+  Result<std::shared_ptr<TlsContext>> fresh = TlsContext::server(files_);
+  if (!fresh.ok()) return Result<void>(fresh.error());
+  context_ = *fresh;
+  return Result<void>();
 }
 
 std::unique_ptr<Protocol> makeTlsServer(const std::shared_ptr<TlsContext>& context, Carrier& carrier, Instant deadline,

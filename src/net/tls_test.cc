@@ -24,10 +24,20 @@ using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-// A certificate for localhost that signs itself, in files that go with it.
+// A certificate that signs itself, in files that go with it.
 class Certificate {
  public:
-  Certificate() {
+  explicit Certificate(const std::string& host = "localhost") {
+    files.certificate = folder_.path() + "/cert.pem";
+    files.key = folder_.path() + "/key.pem";
+    make(host);
+  }
+  Certificate(const Certificate&) = delete;
+  Certificate& operator=(const Certificate&) = delete;
+  TlsFiles files;
+
+  // Another key and certificate in the same files.
+  void make(const std::string& host) {
     EVP_PKEY* key = EVP_EC_gen("P-256");
     X509* x509 = X509_new();
     X509_set_version(x509, 2);
@@ -36,20 +46,19 @@ class Certificate {
     X509_gmtime_adj(X509_getm_notAfter(x509), 3600);
     X509_set_pubkey(x509, key);
     X509_NAME* name = X509_get_subject_name(x509);
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("localhost"), -1, -1,
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(host.c_str()), -1, -1,
                                0);
     X509_set_issuer_name(x509, name);
     X509V3_CTX ctx;
     X509V3_set_ctx(&ctx, x509, x509, nullptr, nullptr, 0);
+    const std::string names = "DNS:" + host;
     for (const auto& [nid, value] :
-         {std::pair(NID_subject_alt_name, "DNS:localhost"), std::pair(NID_basic_constraints, "critical,CA:TRUE")}) {
+         {std::pair(NID_subject_alt_name, names.c_str()), std::pair(NID_basic_constraints, "critical,CA:TRUE")}) {
       X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, &ctx, nid, value);
       X509_add_ext(x509, extension, -1);
       X509_EXTENSION_free(extension);
     }
     X509_sign(x509, key, EVP_sha256());
-    files.certificate = folder_.path() + "/cert.pem";
-    files.key = folder_.path() + "/key.pem";
     FILE* out = std::fopen(files.certificate.c_str(), "w");
     PEM_write_X509(out, x509);
     std::fclose(out);
@@ -59,21 +68,27 @@ class Certificate {
     X509_free(x509);
     EVP_PKEY_free(key);
   }
-  Certificate(const Certificate&) = delete;
-  Certificate& operator=(const Certificate&) = delete;
-  TlsFiles files;
 
  private:
   const TemporaryDirectory folder_;
 };
 
+std::string nameIn(X509* certificate) {
+  char name[256] = "";
+  X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name, sizeof(name));
+  return name;
+}
+
 // A client of its own thread: sends `request`, gives what it was answered; `alpn` in wire form, empty for none.
-std::string askOverTls(int port, const std::string& alpn, const std::string& request, std::string* selected) {
+// `shown` becomes the name in the certificate that the server showed to who asks for `name`.
+std::string askOverTls(int port, const std::string& alpn, const std::string& request, std::string* selected,
+                       const std::string& name = "", std::string* shown = nullptr) {
   SSL_CTX* ctx = SSL_CTX_new(TLS_client_method());
   SSL* ssl = SSL_new(ctx);
   if (!alpn.empty()) {
     SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(alpn.data()), static_cast<unsigned>(alpn.size()));
   }
+  if (!name.empty()) SSL_set_tlsext_host_name(ssl, name.c_str());
   const Fd fd(::socket(AF_INET, SOCK_STREAM, 0));
   sockaddr_in to{};
   to.sin_family = AF_INET;
@@ -82,10 +97,11 @@ std::string askOverTls(int port, const std::string& alpn, const std::string& req
   std::string heard;
   if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof(to)) == 0 && SSL_set_fd(ssl, fd.get()) == 1 &&
       SSL_connect(ssl) == 1) {
-    const unsigned char* name = nullptr;
+    const unsigned char* protocol = nullptr;
     unsigned length = 0;
-    SSL_get0_alpn_selected(ssl, &name, &length);
-    if (selected != nullptr) selected->assign(reinterpret_cast<const char*>(name), length);
+    SSL_get0_alpn_selected(ssl, &protocol, &length);
+    if (selected != nullptr) selected->assign(reinterpret_cast<const char*>(protocol), length);
+    if (shown != nullptr) *shown = nameIn(SSL_get0_peer_certificate(ssl));
     SSL_write(ssl, request.data(), static_cast<int>(request.size()));
     char buffer[4096];
     for (int n = 0; (n = SSL_read(ssl, buffer, sizeof(buffer))) > 0;) heard.append(buffer, static_cast<std::size_t>(n));
@@ -95,11 +111,16 @@ std::string askOverTls(int port, const std::string& alpn, const std::string& req
   return heard;
 }
 
+constexpr const char* kGet = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
 class Tls : public ::testing::Test {
  protected:
   Tls() {
     DoorOptions options;
-    options.tls = certificate_.files;
+    options.tls = {certificate_.files, other_.files};
+    options.onCertificates = [this](const Result<void>& read) {
+      read_.push_back(read.ok() ? "" : read.error().message);
+    };
     door_ = std::make_unique<Door>(io_, options, [](std::shared_ptr<Exchange> exchange) -> Task<void> {
       if (isGrpc(exchange->head())) {
         GrpcServerCall call(std::move(exchange));
@@ -118,11 +139,19 @@ class Tls : public ::testing::Test {
     io_.run_for(20ms);
   }
 
-  std::string ask(const std::string& alpn, const std::string& request, std::string* selected = nullptr) {
+  // The name in the certificate that who asks for `name` is shown.
+  std::string shownTo(const std::string& name) {
+    std::string shown;
+    ask("", kGet, nullptr, name, &shown);
+    return shown;
+  }
+
+  std::string ask(const std::string& alpn, const std::string& request, std::string* selected = nullptr,
+                  const std::string& name = "", std::string* shown = nullptr) {
     std::string heard;
     std::atomic<bool> done = false;
     std::thread client([&] {
-      heard = askOverTls(port_, alpn, request, selected);
+      heard = askOverTls(port_, alpn, request, selected, name, shown);
       done = true;
     });
     const auto limit = std::chrono::steady_clock::now() + 20s;
@@ -144,11 +173,11 @@ class Tls : public ::testing::Test {
 
   asio::io_context io_;
   Certificate certificate_;
+  Certificate other_{"*.hooks.example"};
+  std::vector<std::string> read_;  // of changed files: "" or what is wrong with them
   std::unique_ptr<Door> door_;
   int port_ = 0;
 };
-
-constexpr const char* kGet = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 TEST_F(Tls, Http1IsServedWithAndWithoutAlpn) {
   std::string selected;
@@ -190,6 +219,42 @@ TEST_F(Tls, ACertificateThatIsNotTrustedIsRefusedWithTheReason) {
   EXPECT_THAT(wrongName.error().message, HasSubstr("address mismatch"));
 }
 
+TEST_F(Tls, ThePeerChoosesTheCertificateByTheNameThatItAsksFor) {
+  EXPECT_EQ(shownTo("a.hooks.example"), "*.hooks.example");
+  EXPECT_EQ(shownTo("localhost"), "localhost");
+  EXPECT_EQ(shownTo("stranger.example"), "localhost");
+  EXPECT_EQ(shownTo(""), "localhost");
+}
+
+TEST_F(Tls, ChangedFilesAreReadWhileTheDoorIsOpen) {
+  ASSERT_EQ(shownTo("b.example"), "localhost");
+  other_.make("b.example");
+  const auto limit = std::chrono::steady_clock::now() + 20s;
+  while (read_.empty() && std::chrono::steady_clock::now() < limit) io_.run_one_for(1s);
+  EXPECT_THAT(read_, ::testing::ElementsAre(""));
+  EXPECT_EQ(shownTo("b.example"), "b.example");
+}
+
+TEST(CertificatesTest, WhatCannotBeUsedLeavesTheOldOnesInForce) {
+  Certificate certificate;
+  auto certificates = Certificates::open({certificate.files});
+  ASSERT_TRUE(certificates.ok()) << certificates.error().message;
+  const auto before = certificates->context();
+  EXPECT_FALSE(certificates->refresh());
+  ASSERT_TRUE(writeFileAtomic(certificate.files.key, "half of a", 0600, Durable::no).ok());
+  EXPECT_FALSE(certificates->refresh());  // it may still be written
+  const auto read = certificates->refresh();
+  ASSERT_TRUE(read && !read->ok());
+  EXPECT_THAT(read->error().message, HasSubstr(certificate.files.key));
+  EXPECT_EQ(certificates->context(), before);
+  EXPECT_FALSE(certificates->refresh());  // said once
+  certificate.make("localhost");
+  EXPECT_FALSE(certificates->refresh());
+  const auto mended = certificates->refresh();
+  EXPECT_TRUE(mended && mended->ok());
+  EXPECT_NE(certificates->context(), before);
+}
+
 TEST_F(Tls, PlaintextIsServedOnTheSamePort) {
   const auto answer = echo("http://127.0.0.1:" + std::to_string(port_), "", "plain");
   ASSERT_TRUE(answer.ok()) << answer.error().message;
@@ -199,7 +264,7 @@ TEST_F(Tls, PlaintextIsServedOnTheSamePort) {
 TEST(TlsFilesTest, MissingFilesAreNamed) {
   asio::io_context io;
   DoorOptions options;
-  options.tls = TlsFiles{"/nonexistent/cert.pem", "/nonexistent/key.pem"};
+  options.tls = {{"/nonexistent/cert.pem", "/nonexistent/key.pem"}};
   Door door(io, options, [](std::shared_ptr<Exchange>) -> Task<void> { co_return; });
   const auto bound = door.listen("127.0.0.1:0");
   ASSERT_FALSE(bound.ok());
