@@ -215,8 +215,9 @@ void Machine::put(const BoxPtr& box, std::vector<Input> inputs, OutcomeStatus st
   world_.rpc(
       *this, box, 5s,
       [this, box, inputs, status, again](Control& control, const Control::Respond& respond) {
-        bool stored = true;
+        bool stored = true, noted = false;
         for (const auto& input : inputs) {
+          noted = noted || control.calls().leaseIsNoted(input.id);
           auto who = box->id;
           std::optional<int> attempt = input.attempt;
           if (world_.options.bug == Bug::settleWithoutFence) {
@@ -228,11 +229,14 @@ void Machine::put(const BoxPtr& box, std::vector<Input> inputs, OutcomeStatus st
           stored = stored && control.calls().settle(who, input.id, outcomeOf(*box, input, status), attempt).ok();
         }
         if (!stored) return respond([again] { again(300ms); });
-        respond([this, box] {
-          --box->unsaid;
-          leaveIfDone(box);
-          ask(box);
-        });
+        const auto tell = [this, box, respond] {
+          respond([this, box] {
+            --box->unsaid;
+            leaveIfDone(box);
+            ask(box);
+          });
+        };
+        noted ? world_.whenDurable(tell) : tell();
       },
       [this, again] { again(world_.engine.random.between(100ms, 1s)); });
 }

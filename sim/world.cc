@@ -115,7 +115,7 @@ void World::send(std::function<bool()> reaches, Nanos patience, bool awaitsDisk,
   const auto deliver = [this, over, giveUp, awaitsDisk, serve = std::move(serve), reaches] {
     if (!reaches()) return;  // who asked gives up in the end
     if (!control) return engine.in(1ms, giveUp);
-    const auto respond = [this, over, awaitsDisk, reaches, at = epoch](Control::Answer answer) {
+    const auto respond = [this, over, awaitsDisk, reaches](Control::Answer answer) {
       const auto deliverAnswer = [this, over, reaches, answer = std::move(answer)] {
         if (!reaches() || lossy(4)) return;
         engine.in(delay(), [over, answer] {
@@ -124,15 +124,7 @@ void World::send(std::function<bool()> reaches, Nanos patience, bool awaitsDisk,
           answer();
         });
       };
-      if (!awaitsDisk || options.bug == Bug::ackBeforeCommit || disk.durable() >= disk.written())
-        return deliverAnswer();
-      const auto mark = disk.written();
-      const auto synced = std::max<Nanos>(engine.random.between(1ms, lossy(10) ? 900ms : 20ms), 1ms);
-      engine.in(synced, [this, mark, deliverAnswer, at] {
-        if (epoch != at) return;
-        disk.sync(mark);
-        deliverAnswer();
-      });
+      awaitsDisk ? whenDurable(deliverAnswer) : deliverAnswer();
     };
     serve(*control, respond);
     if (control) control->look();
@@ -145,6 +137,18 @@ void World::send(std::function<bool()> reaches, Nanos patience, bool awaitsDisk,
     return;
   }
   engine.in(delay(), deliver);
+}
+
+// Never when control ends before.
+void World::whenDurable(std::function<void()> then) {
+  if (options.bug == Bug::ackBeforeCommit || disk.durable() >= disk.written()) return then();
+  const auto mark = disk.written();
+  const auto synced = std::max<Nanos>(engine.random.between(1ms, lossy(10) ? 900ms : 20ms), 1ms);
+  engine.in(synced, [this, mark, then = std::move(then), at = epoch] {
+    if (epoch != at) return;
+    disk.sync(mark);
+    then();
+  });
 }
 
 void World::step() {

@@ -206,6 +206,7 @@ class World {
   using Serve = std::function<void(Control&, Control::Respond)>;
   void rpc(Machine& machine, const BoxPtr& box, Nanos patience, Serve serve, std::function<void()> failed);
   void rpc(Nanos patience, Serve serve, std::function<void()> failed);  // of a client
+  void whenDurable(std::function<void()> then);  // when the disk has what is written now; never if control ends before
   Nanos delay();
   bool lossy(int chance) { return troubled && engine.random.percent(chance); }
   template <class... Args>

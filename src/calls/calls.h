@@ -162,6 +162,9 @@ class Calls {
   // The store learns who holds what has run for two seconds, so that a restart need not run it again. Call every
   // second.
   void noteLeases();
+  // Does the store know who holds the input? Then it would hold it after a restart, too, and who has been told that its
+  // output came must not be asked for it again: that answer waits until the output is durable.
+  bool leaseIsNoted(const InputId& id) const;
   // `instance` says that it has run `attempt` of the input. If its lease was forgotten with a restart and nobody else
   // has had the input since, it holds it (again).
   void reclaim(const InstanceId& instance, const FunctionId& function, const InputId& input, int attempt);

@@ -46,7 +46,7 @@ Lease Calls::Impl::hand(Holder& holder, InputEntry& entry) {
   unlink(entry);
   entry.state = InputState::running;
   entry.startedAt = clock.now();
-  entry.forgotten = false;
+  entry.forgotten = entry.noted = false;
   hold(holder, entry);
   if (entry.call->durable()) unnoted.emplace_back(entry.startedAt, entry.id);
   const auto input = entry.describe();
@@ -200,10 +200,11 @@ std::vector<Lease> Calls::lease(const InstanceId& instance, const FunctionId& id
 void Calls::noteLeases() {
   auto& unnoted = impl_->unnoted;
   Batch batch;
+  std::vector<InputEntry*> noted;
   std::vector<std::pair<Time, InputId>> later;
   for (; !unnoted.empty() && unnoted.front().first + kNoteAfter <= impl_->clock.now(); unnoted.pop_front()) {
     const auto& [at, id] = unnoted.front();
-    const auto* entry = impl_->find(id);
+    auto* entry = impl_->find(id);
     if (!entry || entry->state != InputState::running || entry->startedAt != at) continue;
     if (!impl_->surelyHas(*entry)) {
       later.push_back(unnoted.front());
@@ -212,9 +213,17 @@ void Calls::noteLeases() {
     auto input = entry->describe();
     input.args = entry->args;
     batch.put(std::move(input));
+    noted.push_back(entry);
   }
   unnoted.insert(unnoted.begin(), later.begin(), later.end());
-  if (!batch.empty()) (void)impl_->store.apply(batch);  // what is not noted is run again after a restart, no worse
+  // What is not noted is run again after a restart, no worse.
+  const bool done = impl_->store.apply(batch).ok();
+  for (auto* entry : noted) entry->noted = done;
+}
+
+bool Calls::leaseIsNoted(const InputId& id) const {
+  const auto* entry = impl_->find(id);
+  return entry && entry->noted;
 }
 
 void Calls::reclaim(const InstanceId& instance, const FunctionId& function, const InputId& id, int attempt) {

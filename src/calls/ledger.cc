@@ -118,6 +118,7 @@ CallEntry* Calls::Impl::adopt(StoredCall stored) {
       added.state = InputState::running;
       added.startedAt = startedAt;
       hold(holderOf(instance, queue), added);
+      added.noted = true;
     } else {
       enqueue(added, back++);
     }

@@ -41,6 +41,7 @@ struct InputEntry {
   int losses = 0;
   int again = 0;           // of the caller's own retries
   bool forgotten = false;  // a lease of it may have been lost with a restart, and nobody has had it since
+  bool noted = false;      // while running: the store says who has it
   Time createdAt{}, queuedAt{}, startedAt{};
   Time deadline{};         // while running
   std::int64_t place = 0;  // while queued or delayed: its turn, unique

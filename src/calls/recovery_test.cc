@@ -112,6 +112,22 @@ TEST_F(RecoveryTest, TimeRunsOnWhileControlIsAway) {
   EXPECT_EQ(outcomeOf(call).status, OutcomeStatus::timeout);
 }
 
+TEST_F(RecoveryTest, WhatTheStoreKnowsOfALeaseIsKnown) {
+  const auto input = request();
+  EXPECT_FALSE(calls().leaseIsNoted(input));
+  lease(w1);
+  calls().noteLeases();
+  EXPECT_FALSE(calls().leaseIsNoted(input)) << "it may be over in a moment";
+  pass(2s);
+  calls().noteLeases();
+  EXPECT_TRUE(calls().leaseIsNoted(input));
+  restart();
+  EXPECT_TRUE(calls().leaseIsNoted(input));
+  calls().abandon(w1, "it ended", Blame::grid);
+  lease(w2);
+  EXPECT_FALSE(calls().leaseIsNoted(input));
+}
+
 TEST_F(RecoveryTest, AGeneratorBeginsAnewAfterARestart) {
   change([](Function& x) { x.isGenerator = true; });
   const auto input = request();

@@ -75,6 +75,8 @@ Result<void> putOutputs(const CallParts& parts, Context& context, api::FunctionP
     // Only who will be missed may hold something.
     if (parts.fleet.lives(context.caller.task))
       parts.calls.reclaim(context.caller.task, context.caller.function, InputId{item.input_id()}, attempt);
+    // Where the store says that this container has the input, control would go on waiting for it after a power cut.
+    if (parts.calls.leaseIsNoted(InputId{item.input_id()})) context.awaitsDisk = true;
     // stale: cancelled or run elsewhere meanwhile; there is nothing that the container could do about it.
     RETURN_IF_ERROR(parts.calls.settle(context.caller.task, InputId{item.input_id()}, std::move(outcome), attempt));
   }

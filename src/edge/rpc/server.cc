@@ -197,7 +197,7 @@ struct RpcServer::Impl {
     } else {
       status = co_await runStream(method, context, std::move(bytes));
     }
-    if (context.gate) co_await context.gate->pass();
+    co_await context.passDisk();
     for (auto& warning : context.warnings) status.warnings.push_back(std::move(warning));
     [[maybe_unused]] Result<void> sent = co_await context.call.finish(std::move(status), std::move(message));
   }
@@ -260,7 +260,8 @@ Task<void> RpcServer::serve(std::shared_ptr<net::Exchange> exchange) {
     co_return;
   }
   Context context{std::move(*caller), call, "", numberOf(call.metadata(), "x-retry-attempt")};
-  if (method.method.awaitsDisk) context.gate = impl->gate;
+  context.disk = impl->gate;
+  context.awaitsDisk = method.method.awaitsDisk;
   if (const auto key = call.metadata().find("x-idempotency-key")) context.idempotencyKey = std::string(*key);
   co_await impl->answer(method, context, std::move(**request));
 }

@@ -68,7 +68,12 @@ struct Context {
   int retryAttempt = 0;
   std::optional<Nanos> retryAfter{};    // with an Error: the client comes back after it, uncounted
   std::vector<std::string> warnings{};  // shown to the user by clients >= 1.6
-  DiskGate* gate = nullptr;             // null: its answers wait for no disk
+  DiskGate* disk = nullptr;             // null: the store forgets nothing
+  bool awaitsDisk = false;              // its answers go out when what was written before them is durable
+
+  Task<void> passDisk() const {
+    if (awaitsDisk && disk) co_await disk->pass();
+  }
 };
 
 // Sends the messages of a server stream.
@@ -79,7 +84,7 @@ class StreamWriter {
   // An Error means that the caller is gone: end the handler.
   Task<Result<void>> write(const Resp& message) {
     std::string bytes = message.SerializeAsString();
-    if (context_.gate) co_await context_.gate->pass();
+    co_await context_.passDisk();
     co_return co_await context_.call.write(std::move(bytes));
   }
 
@@ -102,6 +107,7 @@ struct Method {
   bool once = false;
   // Its answers wait until all that was written by then is on disk. Not for what may be forgotten: the caller would not
   // be told a lie, as nobody has acted on it.
+  // A handler may decide for one call (Context::awaitsDisk).
   bool awaitsDisk = true;
   Works works = Works::yes;
   std::string note{};  // for docs/compatibility.md: what is missing
