@@ -139,33 +139,57 @@ Result<void> logLevel(Settings& s, const std::string& text) {
   return bad(text, "one of trace, debug, info, warn, error");
 }
 
-Result<void> mirrors(Settings& s, const std::string& text) {
-  s.mirrors.clear();
+// The items of a list, without what is empty.
+std::vector<std::string> itemsOf(const std::string& text) {
+  std::vector<std::string> items;
   std::stringstream parts(text);
   for (std::string part; std::getline(parts, part, ',');) {
     part.erase(0, part.find_first_not_of(" \t"));
     part.erase(part.find_last_not_of(" \t") + 1);
-    if (!part.empty()) s.mirrors.push_back(part);
+    if (!part.empty()) items.push_back(part);
   }
+  return items;
+}
+
+Result<void> mirrors(Settings& s, const std::string& text) {
+  s.mirrors = itemsOf(text);
   return {};
 }
 
 Result<void> webhooks(Settings& s, const std::string& text) {
   s.webhooks.clear();
-  std::stringstream parts(text);
-  for (std::string part; std::getline(parts, part, ',');) {
-    if (part.find_first_not_of(" \t") == std::string::npos) continue;
-    ASSIGN_OR_RETURN(edge::ConfiguredWebhook one, edge::parseWebhook(part));
+  for (const std::string& item : itemsOf(text)) {
+    ASSIGN_OR_RETURN(edge::ConfiguredWebhook one, edge::parseWebhook(item));
     s.webhooks.push_back(std::move(one));
   }
   return {};
 }
 
-Result<void> inheritHostSettings(Settings& s, const std::string& text) {
+Result<void> moreCertificates(Settings& s, const std::string& text) {
+  s.moreCertificates.clear();
+  for (const std::string& item : itemsOf(text)) {
+    std::stringstream words(item);
+    std::string certificate, key, rest;
+    if (!(words >> certificate >> key) || words >> rest) return bad(item, "two PEM files, \"CERTIFICATE KEY\"");
+    net::TlsFiles files;
+    ASSIGN_OR_RETURN(files.certificate, absolutePath(certificate));
+    ASSIGN_OR_RETURN(files.key, absolutePath(key));
+    s.moreCertificates.push_back(std::move(files));
+  }
+  return {};
+}
+
+Result<void> trustedProxies(Settings& s, const std::string& text) {
+  ASSIGN_OR_RETURN(s.trustedProxies, net::TrustedPeers::parse(itemsOf(text)));
+  return {};
+}
+
+template <bool Settings::*field>
+Result<void> yesOrNo(Settings& s, const std::string& text) {
   bool yes = text == "true" || text == "1" || text == "yes" || text == "on";
   bool no = text == "false" || text == "0" || text == "no" || text == "off";
   if (!yes && !no) return bad(text, "true or false");
-  s.inheritHostSettings = yes;
+  s.*field = yes;
   return {};
 }
 
@@ -238,11 +262,20 @@ const std::vector<Key>& keys() {
       {{"tls_key", "PEM file with the certificate's key"},
        [](S) -> std::string { return ""; },
        optionalPath<&Settings::tlsKey>},
+      {{"more_certificates", "for other host names: \"CERTIFICATE KEY\" each, PEM files"},
+       [](S) -> std::string { return ""; },
+       moreCertificates},
+      {{"redirect_http", "with TLS: requests without it, from other machines, are sent to https"},
+       [](S) -> std::string { return "true"; },
+       yesOrNo<&Settings::redirectHttp>},
+      {{"trusted_proxies", "networks whose X-Forwarded-For, Forwarded and PROXY protocol are believed"},
+       [](S) -> std::string { return "127.0.0.0/8,::1,unix"; },
+       trustedProxies},
       {{"log_level", "trace, debug, info, warn or error"}, [](S) -> std::string { return "info"; }, logLevel},
       {{"mirrors", "image registries tried before an image's own"}, [](S) -> std::string { return ""; }, mirrors},
       {{"inherit_host_settings", "image builds use the host's apt, pip, proxy and CA settings"},
        [](S) -> std::string { return "true"; },
-       inheritHostSettings},
+       yesOrNo<&Settings::inheritHostSettings>},
       {{"webhooks", "functions whose senders must sign: \"app/function scheme secret\" each (docs/web.md)"},
        [](S) -> std::string { return ""; },
        webhooks},
@@ -366,6 +399,8 @@ std::vector<std::string> strangeVariables(const ConfigSources& sources) {
 Result<void> checkTogether(const Settings& s) {
   if (s.tlsCertificate.empty() != s.tlsKey.empty())
     return Error{Code::invalidArgument, "tls_certificate and tls_key go together: one of them is not set"};
+  if (s.tlsCertificate.empty() && !s.moreCertificates.empty())
+    return Error{Code::invalidArgument, "more_certificates are beside tls_certificate and tls_key, which are not set"};
   if (s.stopGrace > std::chrono::seconds(8))
     return Error{Code::invalidArgument, "stop_grace may be at most 8s: the grid ends within 10 s of SIGTERM"};
   return {};

@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "edge/http/webhooks.h"
+#include "net/origin.h"
+#include "net/tls.h"
 
 namespace gridiron {
 
@@ -21,6 +23,9 @@ struct Settings {
   std::string domain;     // functions answer at <workspace>--<app>-<function>.<domain>
   std::string workspace;
   std::string tlsCertificate, tlsKey;             // PEM files; both or neither
+  std::vector<net::TlsFiles> moreCertificates;    // for other host names
+  bool redirectHttp = true;                       // with TLS: who comes without it, from elsewhere, is sent to https
+  net::TrustedPeers trustedProxies;               // whose word about who sent a request counts
   std::string logLevel;                           // trace, debug, info, warn, error
   std::vector<std::string> mirrors;               // image registries tried before an image's own
   bool inheritHostSettings = true;                // image builds use the host's apt, pip, proxy and CA settings

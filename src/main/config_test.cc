@@ -100,6 +100,25 @@ TEST_F(Config, TypesOfTheFileAreUnderstood) {
   EXPECT_EQ(settings.stopGrace, std::chrono::seconds(5));
 }
 
+TEST_F(Config, WhoIsTrustedAndWhichCertificatesThereAreAreLists) {
+  EXPECT_TRUE(read().settings.trustedProxies.has("127.0.0.1"));
+  file(
+      "tls_certificate = \"/a.pem\"\ntls_key = \"/a.key\"\nmore_certificates = [\"/b.pem /b.key\", \"/c.pem /c.key\"]\n"
+      "trusted_proxies = [\"10.0.0.0/8\"]\nredirect_http = false\n");
+  auto settings = read().settings;
+  ASSERT_EQ(settings.moreCertificates.size(), 2u);
+  EXPECT_EQ(settings.moreCertificates[1].key, "/c.key");
+  EXPECT_TRUE(settings.trustedProxies.has("10.1.2.3"));
+  EXPECT_FALSE(settings.trustedProxies.has("127.0.0.1"));
+  EXPECT_FALSE(settings.redirectHttp);
+  file("more_certificates = [\"/b.pem\"]\n");
+  EXPECT_THAT(refusal(), HasSubstr("more_certificates: \"/b.pem\" is not two PEM files"));
+  file("more_certificates = [\"/b.pem /b.key\"]\n");
+  EXPECT_THAT(refusal(), HasSubstr("tls_certificate and tls_key, which are not set"));
+  file("trusted_proxies = [\"proxy.example\"]\n");
+  EXPECT_THAT(refusal(), HasSubstr("\"proxy.example\" is not a network"));
+}
+
 TEST_F(Config, AWrongValueIsRefusedWithItsSourceAndWhatWouldBeRight) {
   sources_.environment["GRIDIRON_STOP_GRACE"] = "soon";
   EXPECT_EQ(refusal(), "GRIDIRON_STOP_GRACE: stop_grace: \"soon\" is not a time such as 60, 60s, 500ms, 5m or 1h");

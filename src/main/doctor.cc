@@ -172,7 +172,9 @@ void examineDoor(std::vector<Finding>& findings, const Settings& settings) {
     finding.level = Level::warning;
     finding.advice = "tokens and secrets would cross the network readable: set tls_certificate and tls_key";
   }
-  for (const auto& file : {settings.tlsCertificate, settings.tlsKey}) {
+  std::vector<std::string> files = {settings.tlsCertificate, settings.tlsKey};
+  for (const auto& more : settings.moreCertificates) files.insert(files.end(), {more.certificate, more.key});
+  for (const auto& file : files) {
     if (file.empty() || ::access(file.c_str(), R_OK) == 0) continue;
     finding.level = Level::problem;
     finding.detail += "; " + errnoError("read " + file).message;

@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <spdlog/spdlog.h>
+
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <optional>
@@ -53,7 +55,18 @@ std::string onlyAddress(const std::string& listen) {
 
 net::DoorOptions doorOptions(const Settings& settings) {
   net::DoorOptions out;
-  if (!settings.tlsCertificate.empty()) out.tls = net::TlsFiles{settings.tlsCertificate, settings.tlsKey};
+  if (!settings.tlsCertificate.empty()) {
+    out.tls = settings.moreCertificates;
+    out.tls.insert(out.tls.begin(), {settings.tlsCertificate, settings.tlsKey});
+  }
+  out.onCertificates = [](const Result<void>& read) {
+    if (read.ok()) {
+      spdlog::info("the changed TLS certificates are in force");
+    } else {
+      spdlog::error("the TLS certificates stay as they were: {}", read.error().message);
+    }
+  };
+  out.trusted = settings.trustedProxies;
   return out;
 }
 
@@ -263,8 +276,15 @@ Result<void> Grid::Impl::openAdmin() {
 }
 
 net::HttpHandler Grid::Impl::router() {
+  std::function<bool(const net::RequestHead&)> insecure;
+  if (!settings.tlsCertificate.empty() && settings.redirectHttp) {
+    insecure = [trusted = settings.trustedProxies](const net::RequestHead& head) {
+      return head.scheme == "http" && !trusted.has(head.peerHost);
+    };
+  }
   return edge::makeRouter(
       {.domain = config.domain,
+       .insecure = std::move(insecure),
        .rpc = [this](std::shared_ptr<net::Exchange> exchange) { return rpc->serve(std::move(exchange)); },
        .link = [this](std::shared_ptr<net::Exchange> exchange) { return links->handle(std::move(exchange)); },
        .blobs = [this](std::shared_ptr<net::Exchange> exchange) { return blobDoor->serve(std::move(exchange)); },

@@ -525,7 +525,7 @@ TEST_F(DoorTest, AProxysHeaderMayComeInPieces) {
 
 TEST_F(DoorTest, ProxyHeadersOfStrangersAndMalformedOnesAreNotTaken) {
   serve(tellOrigin);
-  EXPECT_THAT(talk(kProxied + "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\n\r\n"), StartsWith("HTTP/1.1 400"));
+  EXPECT_THAT(talk(kProxied + "GET / HTTP/1.1\r\nHost: a\r\n\r\n", ""), StartsWith("HTTP/1.1 400"));
   DoorOptions options;
   options.trusted = *TrustedPeers::parse({"127.0.0.1"});
   serve(tellOrigin, options);

@@ -50,7 +50,15 @@ std::optional<FunctionAddress> addressOfPath(std::string_view target) {
 }
 
 Task<void> dispatch(std::shared_ptr<const RouterParts> parts, std::shared_ptr<net::Exchange> exchange) {
-  Route route = routeOf(exchange->head(), parts->domain);
+  const net::RequestHead& head = exchange->head();
+  if (parts->insecure && !net::isGrpc(head) && parts->insecure(head)) {
+    const std::string target = head.target.starts_with('/') ? head.target : "/";
+    Answer answer = textAnswer(308, "This is served at https://" + head.authority + target);
+    answer.headers.add("location", "https://" + head.authority + target);
+    (void)co_await exchange->answer(answer.status, std::move(answer.headers), std::move(answer.body));
+    co_return;
+  }
+  Route route = routeOf(head, parts->domain);
   if (route.kind == Route::Kind::function && parts->function) {
     co_await parts->function(exchange, route.function);
     co_return;

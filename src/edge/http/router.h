@@ -35,6 +35,9 @@ std::string hostOf(std::string_view authority);
 // Everything that answers requests. `domain` as in routeOf.
 struct RouterParts {
   std::string domain = "localhost";
+  // Is this who speaks HTTP where he should speak HTTPS? He is sent there with 308; gRPC, which follows no redirects,
+  // is served. Unset: nobody is.
+  std::function<bool(const net::RequestHead&)> insecure{};
   net::HttpHandler rpc;
   net::HttpHandler link;
   net::HttpHandler blobs;

@@ -43,27 +43,9 @@ std::set<std::string> namedByConnection(const net::Headers& headers) {
   return names;
 }
 
-bool isLocalPeer(std::string_view host) {
-  return host == "unix" || host == "::1" || host.starts_with("127.") || host.starts_with("::ffff:127.");
-}
-
 const char* versionOf(net::HttpVersion version) {
   if (version == net::HttpVersion::http2) return "2";
   return version == net::HttpVersion::http10 ? "1.0" : "1.1";
-}
-
-void setClient(const net::RequestHead& head, wire::HttpScope& scope) {
-  scope.clientHost = head.peerHost;
-  scope.clientPort = head.peerPort;
-  scope.scheme = head.scheme.empty() ? "http" : head.scheme;
-  if (!isLocalPeer(head.peerHost)) return;
-  if (auto forwarded = head.headers.find("x-forwarded-for")) {
-    std::string_view last = forwarded->substr(forwarded->rfind(',') + 1);
-    if (!trim(last).empty()) scope.clientHost = std::string(trim(last));
-    scope.clientPort = 0;
-  }
-  auto proto = head.headers.find("x-forwarded-proto");
-  if (proto && (*proto == "https" || *proto == "http")) scope.scheme = std::string(*proto);
 }
 
 void setPath(const net::RequestHead& head, const FunctionAddress& address, WebKind kind, wire::HttpScope& scope) {
@@ -121,7 +103,9 @@ wire::HttpScope scopeOf(const net::RequestHead& head, const FunctionAddress& add
   wire::HttpScope scope;
   scope.httpVersion = versionOf(head.version);
   scope.method = head.method;
-  setClient(head, scope);
+  scope.clientHost = head.peerHost;
+  scope.clientPort = head.peerPort;
+  scope.scheme = head.scheme.empty() ? "http" : head.scheme;
   setPath(head, address, kind, scope);
   std::size_t colon = head.authority.rfind(':');
   scope.serverHost = hostOf(head.authority);

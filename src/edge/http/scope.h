@@ -10,10 +10,9 @@
 
 namespace gridiron::edge {
 
-// What a web function is told of a request. Hop-by-hop headers, X-Forwarded-For and proxy tokens are taken out; a peer
-// on this machine (a reverse proxy) is believed about the client's address and scheme. A function that is reached by
-// path gets the prefix as root_path, with `path` including it; a @web_server, which knows no prefixes, gets a path
-// without it.
+// What a web function is told of a request. Hop-by-hop headers, X-Forwarded-For and proxy tokens are taken out. A
+// function that is reached by path gets the prefix as root_path, with `path` including it; a @web_server, which knows
+// no prefixes, gets a path without it.
 wire::HttpScope scopeOf(const net::RequestHead& head, const FunctionAddress& address, WebKind kind);
 
 // An app's response headers as they may go out: names in lower case, hop-by-hop ones and ill-formed ones left out.
