@@ -9,7 +9,8 @@ is a SOCK_SEQPACKET socket to the worker. First comes the wish, a JSON object:
 
 The answer is a JSON object of what became of it. After that every packet asks for a child: one byte and the descriptors
 that src/sandbox/fork.h names. The child enters the waiting container's namespaces, reads its orders, becomes what
-`python ARGUMENTS` would be there, and says so; or says why it cannot and ends, and the worker starts a plain one.
+`python ARGUMENTS` would be there, and says so; or says why it cannot and ends, and the worker starts a plain one. A
+parked child is asked for ahead: it enters, rehearses, says so, and waits for the second half of its orders.
 
 Nothing of one container passes through here to another: the zygote reads no orders, keeps no descriptor and changes
 nothing of itself for a child. docs/decisions/zygotes.md has the argument.
@@ -41,7 +42,7 @@ LAST_CAPABILITY = 63
 
 # src/sandbox/note.h
 NOTE = struct.Struct("<iiiiiiq")
-NOTE_FAILED, NOTE_MAIN, STEP_FORK = ord("F"), ord("M"), 20
+NOTE_FAILED, NOTE_MAIN, NOTE_STARTED, STEP_FORK = ord("F"), ord("M"), ord("S"), 20
 
 # Read by C libraries and by the interpreter itself when they start: too late to change in a child.
 EARLY = ("PYTHON", "LD_", "LANG", "LC_", "MALLOC_", "GLIBC_", "OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_", "BLIS_",
@@ -251,6 +252,49 @@ def rehearse():
     await_threads()
 
 
+def rehearse_client():
+    """What the client does before it imports the app and around each input, against a server in this process's memory."""
+    import asyncio
+    import importlib.util
+    import threading
+    answers = {"ContainerHello": ("Empty", "Empty"),
+               "FunctionGetInputs": ("FunctionGetInputsRequest", "FunctionGetInputsResponse"),
+               "FunctionPutOutputs": ("FunctionPutOutputsRequest", "Empty"),
+               "ContainerHeartbeat": ("ContainerHeartbeatRequest", "ContainerHeartbeatResponse"),
+               "FunctionCallPutDataOut": ("FunctionCallPutDataRequest", "Empty")}
+
+    async def drive():
+        from google.protobuf.empty_pb2 import Empty
+        from grpclib.const import Cardinality, Handler
+        from grpclib.testing import ChannelFor
+        from modal_proto import api_grpc, api_pb2
+
+        def kind(name):
+            return Empty if name == "Empty" else getattr(api_pb2, name)
+
+        class Server:
+            def __mapping__(self):
+                def handler(asked, given):
+                    async def serve(stream):
+                        await stream.recv_message()
+                        await stream.send_message(kind(given)())
+                    return Handler(serve, Cardinality.UNARY_UNARY, kind(asked), kind(given))
+                return {f"/modal.client.ModalClient/{name}": handler(*kinds) for name, kinds in answers.items()}
+        async with ChannelFor([Server()]) as channel:
+            stub = api_grpc.ModalClientStub(channel)
+            for name, (asked, _) in answers.items():
+                await getattr(stub, name)(kind(asked)())
+    try:
+        thread = threading.Thread(target=lambda: asyncio.run(drive()))
+        thread.start()
+        thread.join()
+        spec = importlib.util.find_spec("modal._container_entrypoint")
+        exec(spec.loader.get_code(spec.name), {"__name__": "modal._container_entrypoint", "__package__": "modal"})
+    except Exception:
+        pass  # only warmth is lost
+    await_threads()
+
+
 def prepare_to_fork():
     """Takes out what has to be executed freshly, and makes the rest cheap to share."""
     entry = sys.modules.pop("modal._container_entrypoint", None)
@@ -287,7 +331,8 @@ def receive(door):
 def between(door, message, fds):
     """The process that enters the container's namespaces, and forks the one that is in all of them."""
     orders, talk, init, output, errors, *groups = fds
-    imports = groups.pop(0) if message == b"i" else None
+    parked = message == b"p"
+    imports = groups.pop(0) if parked or message == b"i" else None
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # how the child ends is for init to learn
     try:
         for group in groups:
@@ -296,20 +341,40 @@ def between(door, message, fds):
             raise OSError(ctypes.get_errno(), "enter the container's namespaces")
         if os.fork() != 0:
             os._exit(0)
-        capabilities, filter_program, folder, arguments, environment = read_orders(orders)
-        check_environment(environment)
-        talk = take_streams(door, talk, output, errors, imports)
-        drop_privileges(capabilities, filter_program)
-        os.chdir(folder)
-        reset(arguments, environment)
-        check_shadows()
-        os.write(talk, NOTE.pack(NOTE_MAIN, 0, 0, 0, os.getpid(), 0, 0))
-        if os.read(talk, 1) != b"g":
-            os._exit(70)
+        talk, orders, imports = take_streams(door, talk, output, errors, orders, imports)
+        drop_privileges(*read_rights(orders))
+        if parked:
+            rehearse()
+            rehearse_client()
+            wait_for_go(talk)
+        arguments, environment = become(orders)
+        if parked:
+            os.write(talk, NOTE.pack(NOTE_STARTED, 0, 0, 0, 0, 0, 0))
+        else:
+            wait_for_go(talk)
         os.close(talk)
+        os.close(orders)
+        if imports is not None:
+            sys.meta_path.insert(0, Recorder(imports))
     except BaseException as error:
         refuse(talk, error)
     run(arguments)
+
+
+def wait_for_go(talk):
+    os.write(talk, NOTE.pack(NOTE_MAIN, 0, 0, 0, os.getpid(), 0, 0))
+    if os.read(talk, 1) != b"g":
+        os._exit(70)
+
+
+def become(orders):
+    """The program that the orders name, short of its first line."""
+    folder, arguments, environment = read_program(orders)
+    check_environment(environment)
+    os.chdir(folder)
+    reset(arguments, environment)
+    check_shadows()
+    return arguments, environment
 
 
 def refuse(talk, error):
@@ -320,45 +385,54 @@ def refuse(talk, error):
     os._exit(70)
 
 
-def read_orders(file):
-    data = os.pread(file, os.fstat(file).st_size, 0)
-    at = 0
+class Fields:
+    """What lies in a memory file, one after another."""
 
-    def number():
-        nonlocal at
-        at += 4
-        return struct.unpack_from("<I", data, at - 4)[0]
+    def __init__(self, file):
+        self.data = os.pread(file, os.fstat(file).st_size, 0)
+        self.at = 0
 
-    def field():
-        nonlocal at
-        size = number()
-        at += size
-        return data[at - size:at]
+    def number(self):
+        self.at += 4
+        return struct.unpack_from("<I", self.data, self.at - 4)[0]
 
-    capabilities = struct.unpack("<Q", field())[0]
-    filter_program, folder = field(), os.fsdecode(field())
-    arguments = [os.fsdecode(field()) for _ in range(number())]
-    environment = {os.fsdecode(field()): os.fsdecode(field()) for _ in range(number())}
+    def field(self):
+        size = self.number()
+        self.at += size
+        return self.data[self.at - size:self.at]
+
+    def text(self):
+        return os.fsdecode(self.field())
+
+
+def read_rights(orders):
+    """(capabilities, filter program), the first fields."""
+    fields = Fields(orders)
+    return struct.unpack("<Q", fields.field())[0], fields.field()
+
+
+def read_program(orders):
+    """(working directory, arguments, environment), the fields behind them."""
+    fields = Fields(orders)
+    fields.field(), fields.field()
+    folder = fields.text()
+    arguments = [fields.text() for _ in range(fields.number())]
+    environment = {fields.text(): fields.text() for _ in range(fields.number())}
     for name, value in COERCED.items():
         environment.setdefault(name, value)
-    return capabilities, filter_program, folder, arguments, environment
+    return folder, arguments, environment
 
 
-def take_streams(door, talk, output, errors, imports):
-    """Gives the socket to the worker: it and the pipe for imports, far out of the way, are all that is kept."""
+def take_streams(door, talk, output, errors, orders, imports):
+    """Gives the socket to the worker, the orders and the pipe for imports: far out of the way, all that is kept."""
     os.setsid()
     nothing = os.open("/dev/null", os.O_RDONLY)
     for fd, place in ((nothing, 0), (output, 1), (errors, 2)):
         os.dup2(fd, place)
     door.detach()
-    kept = os.dup2(talk, 3, inheritable=False) if talk != 3 else 3
-    if imports is None:
-        os.closerange(4, 1 << 16)
-        return kept
-    far = fcntl.fcntl(imports, fcntl.F_DUPFD_CLOEXEC, 1000)
-    os.closerange(4, far)
-    os.closerange(far + 1, 1 << 16)
-    sys.meta_path.insert(0, Recorder(far))
+    kept = [None if fd is None else fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 1000) for fd in (talk, orders, imports)]
+    os.closerange(3, min(fd for fd in kept if fd is not None))
+    os.closerange(max(fd for fd in kept if fd is not None) + 1, 1 << 16)
     return kept
 
 

@@ -71,7 +71,7 @@ function phases(list) {
   return make('div', {title: `${span(all)} in all`}, bar);
 }
 
-const mebi = (zygotes) => Math.round(zygotes.reduce((sum, z) => sum + z.memory_bytes, 0) / 2 ** 20);
+const mebi = (zygotes) => Math.round(zygotes.reduce((sum, z) => sum + z.memory_bytes + z.parked_bytes, 0) / 2 ** 20);
 
 const tile = (value, name) => make('div', {class: 'tile'}, make('b', {}, String(value)), make('span', {}, name));
 

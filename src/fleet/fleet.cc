@@ -1,5 +1,7 @@
 #include "fleet/fleet.h"
 
+#include <algorithm>
+
 #include "fleet/ground.h"
 
 namespace gridiron {
@@ -163,6 +165,17 @@ std::vector<Instance> Fleet::instances() const {
   for (const auto& [id, record] : impl_->records) {
     if (!record.instance.worker.empty()) list.push_back(record.instance);
   }
+  return list;
+}
+
+std::vector<Instance> Fleet::startsOf(const FunctionId& function) const {
+  std::vector<Instance> list;
+  const auto add = [&](const Instance& instance) {
+    if (instance.function == function && instance.readyAt != Time{}) list.push_back(instance);
+  };
+  for (const auto& [id, record] : impl_->records) add(record.instance);
+  for (const auto& [id, instance] : impl_->gone) add(instance);
+  std::sort(list.begin(), list.end(), [](const auto& a, const auto& b) { return a.readyAt < b.readyAt; });
   return list;
 }
 

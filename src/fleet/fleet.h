@@ -141,9 +141,10 @@ class Fleet final : public CallsObserver {
   // --- asked by people ---
   // graceful: finishes what it runs.
   Result<void> stop(const InstanceId& instance, bool graceful, const std::string& why);
-  std::optional<Instance> find(const InstanceId& instance) const;  // also gone ones, for a while
-  bool lives(const InstanceId& instance) const;                    // known and not gone
-  std::vector<Instance> instances() const;                         // that are not gone
+  std::optional<Instance> find(const InstanceId& instance) const;    // also gone ones, for a while
+  bool lives(const InstanceId& instance) const;                      // known and not gone
+  std::vector<Instance> instances() const;                           // that are not gone
+  std::vector<Instance> startsOf(const FunctionId& function) const;  // that became ready, gone ones too; newest last
   std::vector<Worker> workers() const;
   FunctionStats stats(const FunctionId& function) const;
 

@@ -266,11 +266,54 @@ Result<void> showUsage(const Settings& settings, Format format, const UsageFilte
   return {};
 }
 
+Result<void> showTrace(const Settings& settings, Format format, const std::string& of) {
+  ASSIGN_OR_RETURN(auto answer, askRunning(settings, {"GET", "/v1/trace?of=" + escaped(of), {}}));
+  if (format == Format::json) {
+    printJson(answer);
+    return {};
+  }
+  for (const auto& input : answer["inputs"]) {
+    print(fmt::format("{} of call {}: {} {}, in {}, {}\n", text(input, "input"), text(input, "call"),
+                      text(input, "app"), text(input, "function"), text(input, "container"), text(input, "outcome")));
+    Rows rows{{"wait", fmt::format("{:.1f}", number(input, "wait_ms")), ""}};
+    for (const auto& phase : input["phases"])
+      rows.push_back({"  " + text(phase, "name"), fmt::format("{:.1f}", number(phase, "ms")), text(phase, "note")});
+    rows.push_back({"run", input["run_ms"].is_null() ? "" : fmt::format("{:.1f}", number(input, "run_ms")), ""});
+    print(formatTable({"PHASE", "MS", ""}, rows));
+  }
+  return {};
+}
+
+Result<void> showColdStarts(const Settings& settings, Format format, const std::string& function) {
+  ASSIGN_OR_RETURN(auto answer, askRunning(settings, {"GET", "/v1/cold-starts?function=" + escaped(function), {}}));
+  if (format == Format::json) {
+    printJson(answer);
+    return {};
+  }
+  const auto row = [](const std::string& name, const json& phase) {
+    return std::vector<std::string>{name,
+                                    text(phase, "count"),
+                                    fmt::format("{:.1f}", number(phase, "p50_ms")),
+                                    fmt::format("{:.1f}", number(phase, "p99_ms")),
+                                    fmt::format("{:.0f}%", 100 * number(phase, "share")),
+                                    text(phase, "note")};
+  };
+  Rows rows;
+  for (const auto& phase : answer["phases"]) rows.push_back(row(text(phase, "name"), phase));
+  if (answer.contains("total")) rows.push_back(row("all", answer["total"]));
+  print(rows.empty()
+            ? fmt::format("{} {} has had no cold start since the grid began\n", text(answer, "app"),
+                          text(answer, "function"))
+            : formatTable({"PHASE", "STARTS", "P50 MS", "P99 MS", "SHARE", ""}, rows) + text(answer, "dearest") + "\n");
+  return {};
+}
+
 std::string zygoteLines(const json& worker) {
   std::string out;
   for (const auto& z : worker.value("zygotes", json::array()))
-    out += fmt::format("  zygote of image {}, client {}: {:.0f} MiB, {} starts\n", text(z, "image_id"),
-                       text(z, "client_version"), number(z, "memory_bytes") / (1 << 20), number(z, "starts"));
+    out += fmt::format("  zygote of image {}, client {}: {:.0f} MiB, {} starts, {} parked ({:.0f} MiB)\n",
+                       text(z, "image_id"), text(z, "client_version"), number(z, "memory_bytes") / (1 << 20),
+                       number(z, "starts"), number(z, "parked"), number(z, "parked_bytes") / (1 << 20));
   return out;
 }
 

@@ -36,6 +36,10 @@ struct UsageFilter {
 };
 Result<void> showUsage(const Settings& settings, Format format, const UsageFilter& filter);
 
+// Where the time of a call, an input or all inputs of a container went; `of` is its id.
+Result<void> showTrace(const Settings& settings, Format format, const std::string& of);
+// The last cold starts of a function ("function", "app/function" or an id) by phase.
+Result<void> showColdStarts(const Settings& settings, Format format, const std::string& function);
 Result<void> showStatus(const Settings& settings, Format format);
 // Prints a link that signs a browser in once.
 Result<void> showSignInLink(const Settings& settings, Format format);

@@ -122,6 +122,14 @@ class CommandLine {
     usage->add_option("--function", usage_.function, "only this function (name or id)");
     usage->add_option("--since", usage_.since, "24h (ago), or seconds since 1970");
     usage->add_option("--until", usage_.until, "1h (ago), or seconds since 1970");
+    auto* trace = addWithJson(app_, "trace", "where the time of a call or of a function's cold starts went", false,
+                              [this](const Configuration& c) {
+                                return cold_ ? showColdStarts(c.settings, format_, traced_)
+                                             : showTrace(c.settings, format_, traced_);
+                              });
+    trace->add_option("id", traced_, "id of a call, an input or a container; with --cold a function (APP/FUNCTION)")
+        ->required();
+    trace->add_flag("--cold", cold_, "its last cold starts, by phase");
     addWithJson(app_, "sign-in", "a link that signs a browser in to the page, once", false,
                 [this](const Configuration& c) { return showSignInLink(c.settings, format_); });
     addWithJson(app_, "config", "the settings in force and where each comes from", true,
@@ -146,6 +154,8 @@ class CommandLine {
   Join join_;
   NewSecret secret_;
   UsageFilter usage_;
+  std::string traced_;
+  bool cold_ = false;
 };
 
 }  // namespace

@@ -16,6 +16,9 @@ struct ZygoteView {
   std::int64_t memoryBytes = 0;
   std::int64_t starts = 0;
   Time begunAt{};
+  int parked = 0;  // containers that wait for the next starts
+  std::int64_t parkedBytes = 0;
+  std::vector<std::string> leftOut;  // modules that starts import themselves, with the reason: "grpc (…)"
 };
 
 // A machine that runs containers, as it described itself.

@@ -208,13 +208,20 @@ Result<Cgroup> Cgroup::make(const CgroupLayout& layout, const std::string& group
     out.tasks_.emplace_back(::open((directory + "/tasks").c_str(), O_WRONLY | O_CLOEXEC));
     if (!out.tasks_.back().valid()) return errnoError("open " + directory + "/tasks");
   }
-  RETURN_IF_ERROR(pure ? limitV2(layout.unified + below, limits) : limitV1(layout, below, limits));
+  out.layout_ = layout;
+  out.below_ = below;
+  RETURN_IF_ERROR(out.limit(limits));
   const std::string cpu = layout.mountOf("cpu");
   if (pure) out.weight_ = layout.unified + below + "/cpu.weight";
   if (!cpu.empty()) out.weight_ = cpu + below + "/cpu.shares";
   out.memoryEvents_ =
       pure ? layout.unified + below + "/memory.events" : layout.mountOf("memory") + below + "/memory.oom_control";
   return out;
+}
+
+Result<void> Cgroup::limit(const Limits& limits) {
+  const bool pure = layout_.kind == HostFacts::Cgroups::v2;
+  return pure ? limitV2(layout_.unified + below_, limits) : limitV1(layout_, below_, limits);
 }
 
 Cgroup::~Cgroup() { (void)remove().ok(); }
@@ -237,8 +244,8 @@ Result<std::vector<Fd>> Cgroup::entries() const {
 
 Result<void> Cgroup::yield(bool yields) {
   if (weight_.empty()) return {};
-  if (weight_.ends_with(".shares")) return put(weight_, yields ? "2" : "1024");
-  return put(weight_, yields ? "1" : "100");
+  if (weight_.ends_with(".shares")) return put(weight_, yields ? "102" : "1024");
+  return put(weight_, yields ? "10" : "100");
 }
 
 bool Cgroup::oomKilled() const { return !memoryEvents_.empty() && counterIn(memoryEvents_, "oom_kill") > 0; }

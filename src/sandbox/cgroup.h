@@ -36,13 +36,15 @@ class Cgroup {
   static Result<Cgroup> make(const CgroupLayout& layout, const std::string& group, const std::string& name,
                              const Limits& limits);
 
+  // Sets the limits anew; those that are 0 stay as they are.
+  Result<void> limit(const Limits& limits);
   // For CLONE_INTO_CGROUP; -1 where there is no v2.
   int unifiedFd() const { return unified_.get(); }
   // A child writes "0" to each to move itself in (v1); opened by root, usable from a user namespace.
   std::vector<int> taskFds() const;
   // As taskFds, for a process that was not cloned into it: the unified hierarchy too where it is the only one.
   Result<std::vector<Fd>> entries() const;
-  // Whether what is in it leaves the processor to all other containers that want it. Not so at first.
+  // Whether what is in it leaves nine tenths of the processor to another container that wants it. Not so at first.
   Result<void> yield(bool yields);
   // The kernel has killed something in it for memory.
   bool oomKilled() const;
@@ -50,6 +52,8 @@ class Cgroup {
   Result<void> remove();
 
  private:
+  CgroupLayout layout_;
+  std::string below_;  // the mounts
   std::vector<std::string> directories_;
   std::string memoryEvents_;  // file with the `oom_kill` counter
   std::string weight_;        // file of its share of the processor, "" where there is none

@@ -47,6 +47,22 @@ class FakeZygote final : public Zygote {
   std::atomic<bool> alive_ = true;
 };
 
+class FakeSandboxes;
+
+// A parked container of FakeSandboxes: when told, it is started as any other.
+class FakeParked final : public Parked {
+ public:
+  FakeParked(FakeSandboxes& all, std::shared_ptr<std::atomic<bool>> alive) : all_(all), alive_(std::move(alive)) {}
+  ~FakeParked() override { *alive_ = false; }
+  bool alive() const override { return *alive_; }
+  std::int64_t privateBytes() const override { return std::int64_t{8} << 20; }
+  Result<std::unique_ptr<Sandbox>> become(const Spec& spec) override;
+
+ private:
+  FakeSandboxes& all_;
+  const std::shared_ptr<std::atomic<bool>> alive_;
+};
+
 // Sandboxes without a kernel, for tests of what uses them: it keeps state as the real ones do. A name can be in use
 // once; a container holds its name until it is removed; signals end those that would by default. Any thread.
 class FakeSandboxes final : public Sandboxes {
@@ -91,6 +107,11 @@ class FakeSandboxes final : public Sandboxes {
     const std::lock_guard lock(mutex_);
     return zygotes_;
   }
+  // What has been parked, in order, and whether it waits still: it can be ended by writing false.
+  std::vector<std::pair<Spec, std::shared_ptr<std::atomic<bool>>>> parked() {
+    const std::lock_guard lock(mutex_);
+    return parked_;
+  }
   int sweeps() {
     const std::lock_guard lock(mutex_);
     return sweeps_;
@@ -106,6 +127,8 @@ class FakeSandboxes final : public Sandboxes {
     zygotes_.push_back(std::make_shared<FakeZygote>(spec, wish, zygoteBytes_));
     return std::shared_ptr<Zygote>(zygotes_.back());
   }
+  // Failures of steps "park" and "become" are its.
+  Result<std::unique_ptr<Parked>> park(const Spec& spec, const std::function<Result<void>(Sandbox&)>& prepare) override;
   Result<void> sweep() override {
     locked([&] { ++sweeps_; });
     return {};
@@ -113,6 +136,7 @@ class FakeSandboxes final : public Sandboxes {
 
  private:
   friend class Box;
+  friend class FakeParked;
   template <class Act>
   void locked(Act act) {
     const std::lock_guard lock(mutex_);
@@ -128,6 +152,7 @@ class FakeSandboxes final : public Sandboxes {
   std::vector<Spec> starts_;
   std::map<std::string, std::vector<int>> signals_;
   std::vector<std::shared_ptr<FakeZygote>> zygotes_;
+  std::vector<std::pair<Spec, std::shared_ptr<std::atomic<bool>>>> parked_;
   std::int64_t zygoteBytes_ = 64 << 20;
   int sweeps_ = 0;
 };
@@ -262,6 +287,22 @@ inline Result<std::unique_ptr<Sandbox>> FakeSandboxes::start(const Spec& spec,
     box->run(script == scripts_.end() ? default_ : script->second);
   });
   return std::unique_ptr<Sandbox>(std::move(box));
+}
+
+inline Result<std::unique_ptr<Parked>> FakeSandboxes::park(const Spec& spec,
+                                                           const std::function<Result<void>(Sandbox&)>& prepare) {
+  RETURN_IF_ERROR(failureOf("park", spec));
+  Box box(*this, spec, 1);
+  if (prepare) RETURN_IF_ERROR(prepare(box));
+  const auto alive = std::make_shared<std::atomic<bool>>(true);
+  locked([&] { parked_.emplace_back(spec, alive); });
+  return std::unique_ptr<Parked>(std::make_unique<FakeParked>(*this, alive));
+}
+
+inline Result<std::unique_ptr<Sandbox>> FakeParked::become(const Spec& spec) {
+  *alive_ = false;
+  RETURN_IF_ERROR(all_.failureOf("become", spec));
+  return all_.start(spec, nullptr);
 }
 
 inline bool FakeSandboxes::end(const std::string& name, Exit how) {

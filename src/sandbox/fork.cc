@@ -27,9 +27,18 @@ void addCount(std::string& out, std::size_t count) {
 }  // namespace
 
 std::string forkOrders(const Spec& spec, std::uint64_t capabilities, const std::vector<sock_filter>& filter) {
+  return rightsOrders(capabilities, filter) + programOrders(spec);
+}
+
+std::string rightsOrders(std::uint64_t capabilities, const std::vector<sock_filter>& filter) {
   std::string out;
   add(out, {reinterpret_cast<const char*>(&capabilities), sizeof capabilities});
   add(out, {reinterpret_cast<const char*>(filter.data()), filter.size() * sizeof(sock_filter)});
+  return out;
+}
+
+std::string programOrders(const Spec& spec) {
+  std::string out;
   add(out, spec.workdir.empty() ? "/" : spec.workdir);
   addCount(out, spec.argv.size());
   for (const std::string& argument : spec.argv) add(out, argument);
@@ -41,21 +50,26 @@ std::string forkOrders(const Spec& spec, std::uint64_t capabilities, const std::
   return out;
 }
 
-Result<Fd> memoryFile(const std::string& text) {
-  Fd file(::memfd_create("orders", MFD_CLOEXEC));
-  if (!file.valid()) return errnoError("memfd_create");
+Result<void> append(const Fd& file, const std::string& text) {
   for (std::size_t done = 0; done < text.size();) {
-    const ssize_t wrote = ::pwrite(file.get(), text.data() + done, text.size() - done, static_cast<off_t>(done));
+    const ssize_t wrote = ::write(file.get(), text.data() + done, text.size() - done);
     if (wrote < 0) return errnoError("write the orders of a fork");
     done += static_cast<std::size_t>(wrote);
   }
+  return {};
+}
+
+Result<Fd> memoryFile(const std::string& text) {
+  Fd file(::memfd_create("orders", MFD_CLOEXEC));
+  if (!file.valid()) return errnoError("memfd_create");
+  RETURN_IF_ERROR(append(file, text));
   return file;
 }
 
-Result<void> askForFork(int door, Imports imports, std::span<const int> fds) {
+Result<void> askForFork(int door, Child child, std::span<const int> fds) {
   GRID_CHECK(fds.size() <= kMostFds);
   alignas(cmsghdr) std::array<char, CMSG_SPACE(kMostFds * sizeof(int))> extra{};
-  char kind = static_cast<char>(imports);
+  char kind = static_cast<char>(child);
   iovec part{&kind, 1};
   msghdr message{};
   message.msg_iov = &part;

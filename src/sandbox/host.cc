@@ -103,6 +103,7 @@ Result<Fd> listenOnLoopback(int port) {
 }
 
 constexpr auto kForkPatience = std::chrono::seconds(2);
+constexpr auto kParkPatience = std::chrono::seconds(8);  // it yields the processor
 
 // One end of a pair of packet sockets for us, with the senders' pids and `patience` for what comes, one for a child.
 Result<std::pair<Fd, Fd>> packetPair(std::chrono::seconds patience) {
@@ -136,6 +137,10 @@ class HostSandbox final : public Sandbox {
   ~HostSandbox() override { (void)remove().ok(); }
 
   Result<void> start(const std::function<Result<void>(Sandbox&)>& prepare);
+  // All of start() but the program, and, after that, the program.
+  Result<void> park(const std::function<Result<void>(Sandbox&)>& prepare);
+  Result<void> become(const Spec& spec);
+  bool waits() const;  // parked, and alive
 
   const std::string& name() const override { return spec_.name; }
   int pid() const override { return mainPid_ != 0 ? mainPid_ : initPid_; }
@@ -171,27 +176,54 @@ class HostSandbox final : public Sandbox {
   Result<void> awaitMain();
   void tellInit(GridironNoteKind kind, int pid);
   Result<void> forkOrRun();
-  // Has the zygote's child become the main process.
-  Result<void> fork();
-  Result<void> adopt(const Fd& talk);
+  Result<void> make(const std::function<Result<void>(Sandbox&)>& prepare);
+  // Has the zygote's child, which says so by `talk_`, become the main process.
+  Result<void> fork(Child kind, std::string orders);
+  Result<void> adopt();
+  Result<Received> hear();
+  Result<void> sendGo();
   // Takes notes until one of `kind` comes.
   Result<Received> awaitNote(int kind);
 
   Shared& shared_;
-  const Spec spec_;
+  Spec spec_;
   std::vector<Phase> phases_;
   std::unique_ptr<BoxDirectory> directory_;
   Cgroup cgroup_;
   std::unique_ptr<HostNetwork::Lease> lease_;
   std::unique_ptr<PreparedChild> child_;  // while starting
   Fd control_, childControl_, output_, errors_;
-  Fd init_, main_;  // pidfds
+  Fd init_, main_;    // pidfds
+  Fd talk_, orders_;  // of a zygote's child that has not gone on yet
   int initPid_ = 0, mainPid_ = 0;
-  bool forked_ = false;
+  bool forked_ = false, parked_ = false;
   int pidInNursery_ = 0;
   std::mutex waiting_;
   std::optional<Exit> exit_;
   std::map<int, int> ends_;  // of a nursery
+};
+
+class HostParked final : public Parked {
+ public:
+  explicit HostParked(std::unique_ptr<HostSandbox> box) : box_(std::move(box)) {}
+  bool alive() const override { return box_ && box_->waits(); }
+  std::int64_t privateBytes() const override {
+    std::ifstream file(box_ ? "/proc/" + std::to_string(box_->pid()) + "/smaps_rollup" : "");
+    std::int64_t bytes = 0;
+    for (std::string line; std::getline(file, line);) {
+      if (line.starts_with("Private_Dirty:")) bytes += std::stoll(line.substr(14)) * 1024;
+    }
+    return bytes;
+  }
+  Result<std::unique_ptr<Sandbox>> become(const Spec& spec) override {
+    std::unique_ptr<HostSandbox> box = std::move(box_);
+    if (!box) return makeError(Code::failedPrecondition, "it has been told already");
+    RETURN_IF_ERROR(box->become(spec));
+    return std::unique_ptr<Sandbox>(std::move(box));
+  }
+
+ private:
+  std::unique_ptr<HostSandbox> box_;
 };
 
 class HostZygote final : public Zygote {
@@ -220,10 +252,50 @@ class HostZygote final : public Zygote {
 };
 
 Result<void> HostSandbox::start(const std::function<Result<void>(Sandbox&)>& prepare) {
+  RETURN_IF_ERROR(make(prepare));
+  if (spec_.zygote) RETURN_IF_ERROR(forkOrRun());
+  child_.reset();
+  return {};
+}
+
+Result<void> HostSandbox::park(const std::function<Result<void>(Sandbox&)>& prepare) {
+  parked_ = true;
+  RETURN_IF_ERROR(make(prepare));
+  RETURN_IF_ERROR(fork(Child::parked, rightsOrders(child_->plan().capabilities, shared_.filter)));
+  RETURN_IF_ERROR(adopt());
+  child_.reset();
+  return cgroup_.yield(false);
+}
+
+Result<void> HostSandbox::become(const Spec& spec) {
+  const Nanos begun = sinceBoot();
+  std::shared_ptr<Zygote> zygote = std::move(spec_.zygote);
+  spec_ = spec;
+  spec_.zygote = std::move(zygote);
+  RETURN_IF_ERROR(cgroup_.limit(spec.limits));
+  RETURN_IF_ERROR(append(orders_, programOrders(spec)));
+  const timeval limit{kForkPatience.count(), 0};
+  ::setsockopt(talk_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  RETURN_IF_ERROR(sendGo());
+  ASSIGN_OR_RETURN(const Received said, hear());
+  if (said.note.kind != gridironNoteStarted) return Error{Code::failedPrecondition, said.path};
+  talk_.reset();
+  orders_.reset();
+  phases_ = {{"parked", sinceBoot() - begun}};
+  return {};
+}
+
+bool HostSandbox::waits() const {
+  pollfd ended{main_.get(), POLLIN, 0};
+  return main_.valid() && ::poll(&ended, 1, 0) == 0;
+}
+
+Result<void> HostSandbox::make(const std::function<Result<void>(Sandbox&)>& prepare) {
   RETURN_IF_ERROR(step("directory", [&] { return makeDirectory(); }));
   RETURN_IF_ERROR(step("cgroup", [&]() -> Result<void> {
     ASSIGN_OR_RETURN(cgroup_, Cgroup::make(shared_.layout, shared_.group, spec_.name, spec_.limits));
-    if (spec_.nursery) return cgroup_.yield(true);  // its imports are in nobody's way; startZygote() ends that
+    // What is done ahead is in nobody's way; startZygote() and park() end that.
+    if (spec_.nursery || parked_) return cgroup_.yield(true);
     return {};
   }));
   RETURN_IF_ERROR(step("layers", [&] { return prepareChild(); }));
@@ -232,15 +304,17 @@ Result<void> HostSandbox::start(const std::function<Result<void>(Sandbox&)>& pre
   if (prepare) RETURN_IF_ERROR(step("prepare", [&] { return prepare(*this); }));
   ASSIGN_OR_RETURN(const Received rootfs, awaitNote(gridironNoteRootfs));
   phases_.push_back({"rootfs", Nanos(rootfs.note.took)});
-  RETURN_IF_ERROR(step(spec_.zygote ? "init" : "exec", [&] { return letGo(); }));
-  if (spec_.zygote) RETURN_IF_ERROR(forkOrRun());
-  child_.reset();
-  return {};
+  return step(spec_.zygote ? "init" : "exec", [&] { return letGo(); });
 }
 
 Result<void> HostSandbox::forkOrRun() {
   const Nanos begun = sinceBoot();
-  const Result<void> forked = fork();
+  const Child kind = spec_.imports >= 0 ? Child::tellsImports : Child::plain;
+  Result<void> forked = fork(kind, forkOrders(spec_, child_->plan().capabilities, shared_.filter));
+  if (forked.ok()) forked = adopt();
+  if (forked.ok()) forked = sendGo();
+  talk_.reset();
+  orders_.reset();
   if (forked.ok()) {
     phases_.push_back({"fork", sinceBoot() - begun});
     return {};
@@ -361,36 +435,43 @@ void HostSandbox::tellInit(GridironNoteKind kind, int pid) {
   (void)::send(control_.get(), &note, sizeof note, MSG_NOSIGNAL);
 }
 
-Result<void> HostSandbox::fork() {
+Result<void> HostSandbox::fork(Child kind, std::string orders) {
   const HostZygote& zygote = static_cast<HostZygote&>(*spec_.zygote);
   const ChildPlan& plan = child_->plan();
-  ASSIGN_OR_RETURN(const Fd orders, memoryFile(forkOrders(spec_, plan.capabilities, shared_.filter)));
+  ASSIGN_OR_RETURN(orders_, memoryFile(orders));
   ASSIGN_OR_RETURN(const std::vector<Fd> entries, cgroup_.entries());
-  ASSIGN_OR_RETURN(auto talk, packetPair(kForkPatience));
-  std::vector<int> fds{orders.get(), talk.second.get(), init_.get(), plan.output, plan.errors};
+  ASSIGN_OR_RETURN(auto talk, packetPair(parked_ ? kParkPatience : kForkPatience));
+  talk_ = std::move(talk.first);
+  std::vector<int> fds{orders_.get(), talk.second.get(), init_.get(), plan.output, plan.errors};
   if (spec_.imports >= 0) fds.push_back(spec_.imports);
   for (const Fd& entry : entries) fds.push_back(entry.get());
-  RETURN_IF_ERROR(askForFork(zygote.door(), spec_.imports >= 0 ? Imports::told : Imports::untold, fds));
-  talk.second.reset();
-  return adopt(talk.first);
+  return askForFork(zygote.door(), kind, fds);
 }
 
-Result<void> HostSandbox::adopt(const Fd& talk) {
-  const std::optional<Received> said = receive(talk.get(), 0);
-  if (!said && errno == EAGAIN) {
-    spec_.zygote->retire();
-    return makeError(Code::deadlineExceeded, "the zygote took more than {} s", kForkPatience.count());
-  }
-  if (!said) return makeError(Code::unavailable, "the zygote has ended");
-  if (said->note.kind != gridironNoteMain) return Error{Code::failedPrecondition, said->path};
-  Fd main(static_cast<int>(::syscall(SYS_pidfd_open, said->pid, 0)));
+Result<Received> HostSandbox::hear() {
+  std::optional<Received> said = receive(talk_.get(), 0);
+  if (said) return *std::move(said);
+  if (errno != EAGAIN) return makeError(Code::unavailable, "the zygote has ended");
+  if (parked_) return makeError(Code::deadlineExceeded, "the parked process does not answer");
+  spec_.zygote->retire();
+  return makeError(Code::deadlineExceeded, "the zygote took more than {} s", kForkPatience.count());
+}
+
+Result<void> HostSandbox::adopt() {
+  ASSIGN_OR_RETURN(const Received said, hear());
+  if (said.note.kind != gridironNoteMain) return Error{Code::failedPrecondition, said.path};
+  Fd main(static_cast<int>(::syscall(SYS_pidfd_open, said.pid, 0)));
   if (!main.valid()) return errnoError("open the zygote's child");
-  pidInNursery_ = pidBelow(said->pid);
-  tellInit(gridironNoteAdopt, said->note.pid);
-  if (::send(talk.get(), "g", 1, MSG_NOSIGNAL) != 1) return errnoError("let the zygote's child go");
+  pidInNursery_ = pidBelow(said.pid);
+  tellInit(gridironNoteAdopt, said.note.pid);
   main_ = std::move(main);
-  mainPid_ = said->pid;
+  mainPid_ = said.pid;
   forked_ = true;
+  return {};
+}
+
+Result<void> HostSandbox::sendGo() {
+  if (::send(talk_.get(), "g", 1, MSG_NOSIGNAL) != 1) return errnoError("let the zygote's child go");
   return {};
 }
 
@@ -519,6 +600,16 @@ class HostSandboxes final : public Sandboxes {
 
   Result<std::shared_ptr<Zygote>> startZygote(const Spec& spec, const std::string& wish, Nanos patience,
                                               std::stop_token stop) override;
+
+  Result<std::unique_ptr<Parked>> park(const Spec& spec,
+                                       const std::function<Result<void>(Sandbox&)>& prepare) override {
+    if (!spec.zygote || spec.imports < 0)
+      return makeError(Code::invalidArgument, "park {}: without a zygote or a pipe for imports", spec.name);
+    auto out = std::make_unique<HostSandbox>(*shared_, spec);
+    const Result<void> parked = out->park(prepare);
+    if (!parked.ok()) return parked.error().within("park " + spec.name);
+    return std::unique_ptr<Parked>(std::make_unique<HostParked>(std::move(out)));
+  }
 
   Result<void> sweep() override {
     RETURN_IF_ERROR(sweepCgroups(shared_->layout, shared_->group));

@@ -61,7 +61,8 @@ struct Exit {
 };
 
 // Named, measured steps of the start ("directory", "cgroup", "layers", "namespaces", "network", "prepare", "rootfs",
-// "exec" or "fork"), for the phases of a cold start. "rootfs" is the child's own work, beside "network" and "prepare".
+// "exec", "fork" or "parked": it was there already), for the phases of a cold start. "rootfs" is the child's own work,
+// beside "network" and "prepare".
 struct Phase {
   std::string name;
   Nanos took{};
@@ -104,6 +105,18 @@ class Zygote {
   virtual std::int64_t residentBytes() const = 0;
 };
 
+// A container with everything but a program: its main process is a zygote's child that has rehearsed and waits to be
+// told what to be. Any thread, one at a time.
+class Parked {
+ public:
+  virtual ~Parked() = default;  // kills it and removes everything of it
+  virtual bool alive() const = 0;
+  virtual std::int64_t privateBytes() const = 0;  // memory that is its own, not shared with its zygote
+  // It runs `argv`, with the environment, working directory and limits of `spec`; the rest of `spec` must be what it
+  // was parked with. After an error, as when it cannot be a fork, it is of no use any more.
+  virtual Result<std::unique_ptr<Sandbox>> become(const Spec& spec) = 0;
+};
+
 // What this host can do, found by looking once at start.
 struct HostFacts {
   enum class Cgroups { v1, hybrid, v2, none } cgroups = Cgroups::none;
@@ -141,12 +154,19 @@ class Sandboxes {
                                                  const std::function<Result<void>(Sandbox&)>& prepare) = 0;
   // Starts a zygote: `spec.argv` is the interpreter with guest/zygote.py, whose first message is `wish`. Returns when
   // it has answered, its report; an error when it ended first, took longer than `patience`, or is no longer wanted
-  // (cancelled). Until then it has the processor when no container wants it. unimplemented where containers have no
+  // (cancelled). Until then it leaves most of the processor to containers. unimplemented where containers have no
   // user namespaces of their own.
   virtual Result<std::shared_ptr<Zygote>> startZygote(const Spec& spec, const std::string& wish, Nanos patience,
                                                       std::stop_token stop) {
     (void)wish, (void)patience, (void)stop;
     return makeError(Code::unimplemented, "start {}: no zygotes here", spec.name);
+  }
+  // Makes a container of which nothing is said yet but what all that it may become have in common: layers, binds, the
+  // network, its zygote, the pipe for imports. Takes some tens of milliseconds and leaves most of the processor to
+  // containers meanwhile. `prepare` as in start().
+  virtual Result<std::unique_ptr<Parked>> park(const Spec& spec, const std::function<Result<void>(Sandbox&)>& prepare) {
+    (void)prepare;
+    return makeError(Code::unimplemented, "park {}: not here", spec.name);
   }
   // Removes what an earlier, killed process of this instance left: mounts, cgroups, network namespaces, links, rules,
   // processes, directories. Call before the first start.

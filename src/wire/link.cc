@@ -87,8 +87,14 @@ std::vector<InstanceId> readInstances(const link::WorkerHello& hello) {
 std::vector<ZygoteView> readZygotes(const link::Zygotes& zygotes) {
   std::vector<ZygoteView> out;
   for (const link::Zygotes::Zygote& each : zygotes.zygotes()) {
-    out.push_back({ImageId{each.image_id()}, each.client_version(), each.memory_bytes(), each.starts(),
-                   Time(Nanos(each.begun_at_unix_nanos()))});
+    out.push_back({ImageId{each.image_id()},
+                   each.client_version(),
+                   each.memory_bytes(),
+                   each.starts(),
+                   Time(Nanos(each.begun_at_unix_nanos())),
+                   each.parked(),
+                   each.parked_bytes(),
+                   {each.left_out().begin(), each.left_out().end()}});
   }
   return out;
 }

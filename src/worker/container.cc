@@ -47,8 +47,9 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   std::shared_ptr<sandbox::Sandbox> sandbox;
   std::unique_ptr<net::Door> door;
   std::shared_ptr<OutputPump> output;
-  std::shared_ptr<const Zygotes::Kind> kind;  // until zygotes have learnt from it
-  Fd imports;                                 // as long
+  std::shared_ptr<const Parking::Shape> shape;  // until zygotes have learnt from it
+  Fd imports;                                   // as long
+  std::string name;                             // of its files
   std::string imported;
   bool waited = false;
   Timer settling;
@@ -97,7 +98,8 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
     Result<Started> started = co_await offload(self->setting.io, self->setting.pool, std::move(work));
     if (!started.ok()) co_return started.error();
     self->sandbox = std::move(started->sandbox);
-    self->kind = std::move(started->kind);
+    self->shape = std::move(started->shape);
+    self->name = std::move(started->name);
     self->imports = std::move(started->imports);
     if (self->killed) self->sandbox->kill();
     Result<void> opened = self->openDoor(std::move(started->listener));
@@ -136,7 +138,7 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   // The first time it has been started for good; the second time its first input is done with. A zygote that is begun
   // for the next ones keeps a processor busy, so the first input is left alone, unless none comes soon.
   void waits() {
-    if (!kind) return;
+    if (!shape) return;
     if (std::exchange(waited, true)) return teach();
     readImports();
     settling.expires_after(kSettling);
@@ -153,13 +155,15 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
     }
   }
 
-  // Zygotes may learn from it.
+  // Zygotes may learn from it, and others like it be parked.
   void teach() {
-    if (!kind || !waited || setting.start.zygotes == nullptr) return;
+    if (!shape || !waited || setting.start.zygotes == nullptr) return;
     readImports();
     imports.reset();
-    setting.start.zygotes->ready(*std::exchange(kind, nullptr), imported);
     settling.cancel();
+    const std::shared_ptr<const Parking::Shape> mine = std::exchange(shape, nullptr);
+    setting.start.zygotes->ready(*mine->kind, imported);
+    if (setting.start.parking != nullptr) setting.start.parking->started(*mine);
   }
 
   void openOutput() {
@@ -212,7 +216,7 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
       Result<void> removed;
       if (self->sandbox) removed = self->sandbox->remove();
       self->sandbox.reset();
-      removeContainerFiles(self->setting.start, self->order.task_id());
+      removeContainerFiles(self->setting.start, self->name);
       return removed;
     };
     Result<void> removed = co_await offload(self->setting.io, self->setting.pool, std::move(work));

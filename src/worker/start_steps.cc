@@ -1,11 +1,15 @@
 #include "worker/start_steps.h"
 
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <map>
+
+#include "base/id.h"
 
 namespace gridiron::worker {
 
@@ -43,13 +47,21 @@ void addPackages(const image::Images::ClientPackage& packages, sandbox::Spec& sp
 }
 
 // The file may be read by the container's root only; it may hold a user's parameters.
-Result<void> layDownArguments(const StartSetting& setting, const link::StartInstance& order, sandbox::Spec& spec) {
-  const std::string directory = containerDirectory(setting, order.task_id());
+Result<void> layDownArguments(const StartSetting& setting, const std::string& arguments, sandbox::Spec& spec) {
+  const std::string directory = containerDirectory(setting, spec.name);
   RETURN_IF_ERROR(makeDirectories(directory, 0700));
   const std::string path = directory + "/container_arguments.bin";
-  RETURN_IF_ERROR(writeFileAtomic(path, order.container_arguments(), 0600, Durable::no));
+  RETURN_IF_ERROR(writeFileAtomic(path, arguments, 0600, Durable::no));
   spec.binds.push_back({path, kArgumentsPath, true});
   return {};
+}
+
+// Into the file that the parked container `name` sees already.
+Result<void> fillInArguments(const StartSetting& setting, const std::string& arguments, const std::string& name) {
+  const std::string path = containerDirectory(setting, name) + "/container_arguments.bin";
+  std::ofstream file(path, std::ios::binary);
+  file << arguments << std::flush;
+  return file ? Result<void>{} : errnoError("write " + path);
 }
 
 sandbox::Spec specOf(const StartSetting& setting, const link::StartInstance& order, const image::Built& image,
@@ -112,21 +124,55 @@ std::shared_ptr<const Zygotes::Kind> kindOf(const StartSetting& setting, const l
   return kind;
 }
 
-// Has the container come from a zygote, if there is one. Gives why it does not.
-Result<std::string> useZygote(const StartSetting& setting, const link::StartInstance& order, const image::Built& image,
-                              sandbox::Spec& spec, Started& started, Fd& importsEnd) {
-  if (setting.zygotes == nullptr || order.argv_size() > 0 || order.client_version().empty()) return std::string();
-  if (std::string why = whyPlain(order, image); !why.empty()) return why;
-  started.kind = kindOf(setting, order, image, spec.binds);
-  Zygotes::Offer offer = setting.zygotes->offer(*started.kind);
-  if (!offer.zygote) return std::move(offer.why);
+// What is known of `spec` before a program is.
+std::shared_ptr<const Parking::Shape> shapeOf(std::shared_ptr<const Zygotes::Kind> kind, const sandbox::Spec& spec) {
+  auto shape = std::make_shared<Parking::Shape>();
+  shape->kind = std::move(kind);
+  shape->spec.lowers = spec.lowers;
+  shape->spec.binds = spec.binds;
+  shape->spec.hostname = spec.hostname;
+  shape->spec.argv = {shape->kind->image.pythonPath};
+  return shape;
+}
+
+// A pipe for the names of what a fork imports: the end to read, the end to write.
+Result<std::pair<Fd, Fd>> importsPipe() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return errnoError("make a pipe");
-  started.imports = Fd(ends[0]);
-  importsEnd = Fd(ends[1]);
-  spec.imports = importsEnd.get();
+  return std::pair<Fd, Fd>{Fd(ends[0]), Fd(ends[1])};
+}
+
+// Has the container come from a zygote, if there is one. Gives why it does not.
+Result<std::string> useZygote(const StartSetting& setting, const link::StartInstance& order, const image::Built& image,
+                              sandbox::Spec& spec, Started& started) {
+  if (setting.zygotes == nullptr || order.argv_size() > 0 || order.client_version().empty()) return std::string();
+  if (std::string why = whyPlain(order, image); !why.empty()) return why;
+  started.shape = shapeOf(kindOf(setting, order, image, spec.binds), spec);
+  Zygotes::Offer offer = setting.zygotes->offer(*started.shape->kind);
+  if (!offer.zygote) return std::move(offer.why);
   spec.zygote = std::move(offer.zygote);
   return std::string();
+}
+
+// True when a parked container has become it.
+bool useParked(const StartSetting& setting, const link::StartInstance& order, const sandbox::Spec& spec, Steps& steps,
+               Started& out) {
+  if (setting.parking == nullptr || !spec.zygote) return false;
+  std::optional<Parking::Slot> slot = setting.parking->take(*out.shape, spec.zygote);
+  if (!slot) return false;
+  const Result<void> filled = fillInArguments(setting, order.container_arguments(), slot->name);
+  auto become = filled.ok() ? slot->parked->become(spec) : filled.error();
+  if (!become.ok()) {
+    spdlog::info("{}: not from a parked container: {}", order.task_id(), become.error().message);
+    discardParked(setting, std::move(*slot));
+    return false;
+  }
+  out.sandbox = std::move(*become);
+  out.listener = std::move(slot->listener);
+  out.imports = std::move(slot->imports);
+  out.name = slot->name;
+  for (const sandbox::Phase& phase : out.sandbox->phases()) steps.add(phase.name, phase.took, phase.why);
+  return true;
 }
 
 Result<void> startInSandbox(const StartSetting& setting, const sandbox::Spec& spec, const std::string& why,
@@ -186,19 +232,57 @@ Result<Started> startContainer(const StartSetting& setting, const link::StartIns
     }));
   }
   Started out;
+  ASSIGN_OR_RETURN(const std::string why, useZygote(setting, order, image, spec, out));
+  if (useParked(setting, order, spec, steps, out)) return out;
+  out.name = order.task_id();
   Fd importsEnd;
-  ASSIGN_OR_RETURN(const std::string why, useZygote(setting, order, image, spec, out, importsEnd));
-  RETURN_IF_ERROR(steps.run("arguments", [&] { return layDownArguments(setting, order, spec); }));
+  if (spec.zygote) {
+    ASSIGN_OR_RETURN(auto pipe, importsPipe());
+    out.imports = std::move(pipe.first);
+    importsEnd = std::move(pipe.second);
+    spec.imports = importsEnd.get();
+  }
+  RETURN_IF_ERROR(steps.run("arguments", [&] { return layDownArguments(setting, order.container_arguments(), spec); }));
   const Result<void> started = startInSandbox(setting, spec, why, steps, out);
   if (started.ok()) return out;
   removeContainerFiles(setting, order.task_id());
   return started.error();
 }
 
-void removeContainerFiles(const StartSetting& setting, const std::string& taskId) {
-  if (taskId.empty() || taskId.find('/') != std::string::npos) return;
+Result<Parking::Slot> parkContainer(const StartSetting& setting, const Parking::Shape& shape,
+                                    std::shared_ptr<sandbox::Zygote> zygote) {
+  Parking::Slot out;
+  out.name = "parked-" + randomAlnum(12);
+  out.zygote = zygote;
+  sandbox::Spec spec = shape.spec;
+  spec.name = out.name;
+  spec.zygote = std::move(zygote);
+  ASSIGN_OR_RETURN(auto pipe, importsPipe());
+  out.imports = std::move(pipe.first);
+  spec.imports = pipe.second.get();
+  const auto park = [&]() -> Result<void> {
+    RETURN_IF_ERROR(layDownArguments(setting, "", spec));
+    ASSIGN_OR_RETURN(out.parked, setting.sandboxes->park(spec, [&](sandbox::Sandbox& sandbox) -> Result<void> {
+      ASSIGN_OR_RETURN(out.listener, sandbox.listenInside(setting.containerPort));
+      return {};
+    }));
+    return {};
+  };
+  const Result<void> parked = park();
+  if (parked.ok()) return out;
+  removeContainerFiles(setting, out.name);
+  return parked.error();
+}
+
+void discardParked(const StartSetting& setting, Parking::Slot slot) {
+  slot.parked.reset();
+  removeContainerFiles(setting, slot.name);
+}
+
+void removeContainerFiles(const StartSetting& setting, const std::string& name) {
+  if (name.empty() || name.find('/') != std::string::npos) return;
   std::error_code ignored;
-  fs::remove_all(containerDirectory(setting, taskId), ignored);
+  fs::remove_all(containerDirectory(setting, name), ignored);
 }
 
 }  // namespace gridiron::worker

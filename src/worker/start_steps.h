@@ -11,6 +11,7 @@
 #include "link.pb.h"
 #include "sandbox/sandbox.h"
 #include "worker/image_shelf.h"
+#include "worker/parking.h"
 #include "worker/zygotes.h"
 
 namespace gridiron::worker {
@@ -42,14 +43,16 @@ struct StartSetting {
   std::string dataDirectory;
   int containerPort = 0;
   Zygotes* zygotes = nullptr;  // nullptr: all starts are plain
+  Parking* parking = nullptr;  // nullptr: no container is there before it is wanted
 };
 
 // A started container.
 struct Started {
   std::unique_ptr<sandbox::Sandbox> sandbox;
-  Fd listener;                                // at 127.0.0.1:containerPort inside it
-  std::shared_ptr<const Zygotes::Kind> kind;  // of one that could come from a zygote
-  Fd imports;                                 // a fork writes the names of the modules that it imports to it
+  Fd listener;                                  // at 127.0.0.1:containerPort inside it
+  std::shared_ptr<const Parking::Shape> shape;  // of one that could come from a zygote
+  Fd imports;                                   // a fork writes the names of the modules that it imports to it
+  std::string name;                             // its files are those of a container of this name
 };
 
 // The environment of a container of `order` on `image`: the image's, under the order's, under its secrets, under what
@@ -66,7 +69,12 @@ std::string changesDirectory(const StartSetting& setting, const std::string& tas
 Result<Started> startContainer(const StartSetting& setting, const link::StartInstance& order,
                                const std::vector<std::string>& mounts, Steps& steps, const image::BuildLog& log);
 
-// Removes what startContainer laid down for `taskId` beside the sandbox. Blocks.
-void removeContainerFiles(const StartSetting& setting, const std::string& taskId);
+// Parks a container of `shape` that comes from `zygote`. Blocks; any thread. On failure nothing is left behind.
+Result<Parking::Slot> parkContainer(const StartSetting& setting, const Parking::Shape& shape,
+                                    std::shared_ptr<sandbox::Zygote> zygote);
+void discardParked(const StartSetting& setting, Parking::Slot slot);
+
+// Removes what was laid down for the container `name` beside the sandbox. Blocks.
+void removeContainerFiles(const StartSetting& setting, const std::string& name);
 
 }  // namespace gridiron::worker

@@ -137,7 +137,7 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
                 {options.zygoteProgram, options.dataDirectory + "/zygotes", options.zygoteMemoryBytes}),
         setting{io,
                 startPool,
-                {&sandboxes, &images, options.dataDirectory, options.containerPort, &zygotes},
+                {&sandboxes, &images, options.dataDirectory, options.containerPort, &zygotes, &parking},
                 mounts,
                 sender(),
                 [this] { return flushed(shared_from_this()); },
@@ -146,6 +146,12 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
                 options.controlUrl,
                 options.caFile,
                 credentialsOf(options)},
+        parking(zygotes, clock,
+                {options.zygoteProgram.empty() ? 0 : options.zygoteMemoryBytes,
+                 [this](const Parking::Shape& shape, std::shared_ptr<sandbox::Zygote> zygote) {
+                   return parkContainer(setting.start, shape, std::move(zygote));
+                 },
+                 [this](Parking::Slot slot) { discardParked(setting.start, std::move(slot)); }}),
         agent(selfOf(options), *this, clock, jitter),
         due(context.get_executor()) {}
 
@@ -161,6 +167,7 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
   const SteadyClock clock;
   Zygotes zygotes;
   const ContainerSetting setting;
+  Parking parking;
   std::map<std::string, std::shared_ptr<Container>> containers;
   Agent agent;
   Timer due;                                       // the agent's next deadline
@@ -203,7 +210,15 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
   // Looks after the zygotes, and tells control when they are others than before.
   void tend() {
     zygotes.tend();
+    parking.tend();
     std::vector<Zygotes::View> all = zygotes.all();
+    for (const Parking::View& parked : parking.all()) {
+      for (Zygotes::View& view : all) {
+        if (view.imageId != parked.imageId || view.clientVersion != parked.clientVersion) continue;
+        view.parked = parked.parked;
+        view.parkedBytes = parked.bytes;
+      }
+    }
     if (told == all) return;
     link::FromWorker message;
     message.mutable_zygotes()->set_limit_bytes(options.zygoteProgram.empty() ? 0 : options.zygoteMemoryBytes);
@@ -214,6 +229,9 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
       one.set_memory_bytes(view.residentBytes);
       one.set_starts(view.starts);
       one.set_begun_at_unix_nanos(view.begunAt.time_since_epoch().count());
+      one.set_parked(view.parked);
+      one.set_parked_bytes(view.parkedBytes);
+      one.mutable_left_out()->Add(view.leftOut.begin(), view.leftOut.end());
     }
     told = std::move(all);
     agent.link().send(std::move(message));

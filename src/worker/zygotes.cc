@@ -83,6 +83,18 @@ std::string wishOf(const std::vector<std::string>& names) {
   return wish.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+// "grpc (known not to survive a fork)", …
+std::vector<std::string> leftOutOf(const sandbox::Zygote& zygote) {
+  std::vector<std::string> out;
+  const json report = json::parse(zygote.report(), nullptr, false);
+  if (!report.is_object()) return out;
+  const json leftOut = report.value("left_out", json::object());
+  for (const auto& [name, why] : leftOut.items()) {
+    if (why.is_string()) out.push_back(fmt::format("{} ({})", name, why.get<std::string>()));
+  }
+  return out;
+}
+
 // "300 modules, 71 MiB; left out: grpc (known not to survive a fork)".
 std::string summary(const sandbox::Zygote& zygote) {
   const json report = json::parse(zygote.report(), nullptr, false);
@@ -90,11 +102,7 @@ std::string summary(const sandbox::Zygote& zygote) {
   std::string out = fmt::format("{} modules, {} of them learnt, {} MiB", report.value("modules", 0),
                                 report.value("learnt", json::array()).size(), zygote.residentBytes() / kMiB);
   std::string left;
-  const json leftOut = report.value("left_out", json::object());
-  for (const auto& [name, why] : leftOut.items()) {
-    if (why.is_string())
-      left += fmt::format("{}{} ({})", left.empty() ? "; left out: " : ", ", name, why.get<std::string>());
-  }
+  for (const std::string& one : leftOutOf(zygote)) left += (left.empty() ? "; left out: " : ", ") + one;
   return out + left;
 }
 
@@ -343,9 +351,24 @@ std::vector<Zygotes::View> Zygotes::all() const {
   for (const auto& [key, entry] : impl_->entries) {
     if (!entry.zygote || !entry.zygote->alive()) continue;
     out.push_back({entry.kind.image.imageId, entry.kind.clientVersion, entry.zygote->residentBytes(), entry.starts,
-                   Time(entry.begunAt)});
+                   Time(entry.begunAt), 0, 0, leftOutOf(*entry.zygote)});
   }
   return out;
+}
+
+Zygotes::Current Zygotes::current(const Kind& kind) const {
+  const std::lock_guard lock(impl_->mutex);
+  const auto found = impl_->entries.find(kind.key());
+  if (found == impl_->entries.end()) return {};
+  const Entry& entry = found->second;
+  if (!entry.zygote || !entry.zygote->alive()) return {};
+  return {entry.zygote, !entry.starting && !entry.outdated};
+}
+
+std::int64_t Zygotes::residentBytes() const {
+  std::int64_t all = 0;
+  for (const View& view : this->all()) all += view.residentBytes;
+  return all;
 }
 
 void Zygotes::tend() {

@@ -47,11 +47,23 @@ class Zygotes {
   // `imports`, a name a line, which its zygote did not have. The time to begin a zygote, or a better one.
   void ready(const Kind& kind, std::string_view imports);
 
+  // The zygote that offer() would give, without counting a start, and whether it is there to stay: another is neither
+  // being made nor to be made.
+  struct Current {
+    std::shared_ptr<sandbox::Zygote> zygote;
+    bool stays = false;
+  };
+  Current current(const Kind& kind) const;
+  std::int64_t residentBytes() const;  // of all that live
+
   struct View {
     std::string imageId, clientVersion;
     std::int64_t residentBytes = 0;
     std::int64_t starts = 0;  // containers that it and those before it were offered to
     Time begunAt{};
+    int parked = 0;  // containers that wait for the next starts: Parking's
+    std::int64_t parkedBytes = 0;
+    std::vector<std::string> leftOut;  // "grpc (known not to survive a fork)"
     bool operator==(const View&) const = default;
   };
   std::vector<View> all() const;  // those that live

@@ -195,12 +195,12 @@ class ZygoteStarts : public ZygotesTest {
     auto out = startContainer(setting(), order, {}, steps, [](std::string_view) {});
     EXPECT_TRUE(out.ok()) << out.error().message;
     if (!out.ok()) return "";
-    if (out->kind) ready(*out->kind);
+    if (out->shape) ready(*out->shape->kind);
     EXPECT_EQ(steps.phases().back().name, "exec");
     EXPECT_NE(sandboxes.starts().back().zygote != nullptr, steps.phases().back().why != "");
     return steps.phases().back().why;
   }
-  StartSetting setting() { return {&sandboxes, &images, scratch.path() + "/data", 8401, &*zygotes}; }
+  StartSetting setting() { return {&sandboxes, &images, scratch.path() + "/data", 8401, &*zygotes, nullptr}; }
 
   testing::HandyImages images;
   link::StartInstance order;

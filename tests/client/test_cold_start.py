@@ -23,8 +23,21 @@ def start(grid):
     return json.loads(body), headers["server-timing"]
 
 
-def zygotes_made(grid):
-    return (grid.data / "grid.log").read_text(errors="replace").count("zygote of image ")
+def shown(grid):
+    return [zygote for worker in grid.admin("status")["workers"] for zygote in worker["zygotes"]]
+
+
+def is_fork(how):
+    return "fork;" in how or "parked;" in how
+
+
+def start_fork(grid, what=lambda facts: True):
+    """The first start that is a fork and of which `what` is true: its zygote is made in the background."""
+    for _ in range(10):
+        facts, how = start(grid)
+        if is_fork(how) and what(facts):
+            return facts, how
+    raise AssertionError(how + "\n" + grid.tail())
 
 
 def zygotes(grid):
@@ -42,38 +55,51 @@ def zygotes(grid):
     return found
 
 
-def test_the_second_start_is_a_fork_and_the_third_has_what_the_second_imported(cold):
+def test_a_later_start_is_a_fork_and_one_after_it_has_what_it_imported(cold):
     first, how = start(cold)
-    assert "boot;" in how or "fork;" in how
-    cold.wait_until(lambda: zygotes(cold), 30, "a zygote of the image is ready")
-    made = zygotes_made(cold)
-    second, how = start(cold)
-    assert "fork;" in how, how + "\n" + cold.tail()
-    if not second["had"]:
-        cold.wait_until(lambda: zygotes_made(cold) > made, 30, "there is one that has learnt")
-    third, how = start(cold)
-    assert "fork;" in how and third["had"], how
+    assert "boot;" in how or is_fork(how)
+    second, _ = start_fork(cold)
+    third, _ = start_fork(cold, lambda facts: facts["had"])
     for forked in second, third:
         assert [forked[key] for key in ("main", "path", "argv")] == [first[key] for key in ("main", "path", "argv")]
         assert (forked["left"], forked["leaked"], forked["secret"]) == (False, None, "one")
     assert not set(second["drawn"]) & set(third["drawn"]) and second["task"] != third["task"]
+    cold.wait_until(lambda: any(z["starts"] >= 2 and z["memory_bytes"] > 30 << 20 for z in shown(cold)), 20, "it is shown")
     cold.modal("secret", "create", "--force", "cold-secret", "COLD_SECRET=two")
-    shown = [zygote for worker in cold.admin("status")["workers"] for zygote in worker["zygotes"]]
-    assert any(zygote["starts"] >= 2 and zygote["memory_bytes"] > 30 << 20 for zygote in shown), shown
     fourth, how = start(cold)
-    assert fourth["secret"] == "two" and "fork;" in how, how
+    assert fourth["secret"] == "two" and is_fork(how), how
+
+
+def test_the_next_start_finds_a_container_that_is_there_already(cold):
+    start_fork(cold)
+    cold.wait_until(lambda: any(zygote["parked"] > 0 for zygote in shown(cold)), 30, "one is parked")
+    facts, how = start(cold)
+    assert "parked;" in how, how + "\n" + cold.tail()
+    assert (facts["left"], facts["leaked"]) == (False, None) and facts["main"] == "modal._container_entrypoint"
+    other, _ = start_fork(cold)
+    assert not set(facts["drawn"]) & set(other["drawn"])
+
+
+def test_a_trace_tells_where_the_time_went(cold):
+    facts, how = start(cold)
+    (traced,) = cold.admin("trace", facts["task"])["inputs"]
+    assert traced["cold"] and traced["function"] == "facts" and traced["run_ms"] > 0, traced
+    assert {"queue", "interpreter", "import"} <= {phase["name"] for phase in traced["phases"]}
+    summary = cold.admin("trace", "--cold", "cold/facts")
+    assert summary["starts"] >= 1 and summary["total"]["p99_ms"] >= summary["total"]["p50_ms"] > 0
+    assert summary["dearest"].split(":")[0] in {phase["name"] for phase in summary["phases"]}
 
 
 def test_a_start_whose_zygote_has_been_killed_is_a_plain_one(cold):
-    cold.wait_until(lambda: zygotes(cold), 30, "a zygote of the image is ready")
+    start_fork(cold)
     for pid in zygotes(cold):
         os.kill(pid, signal.SIGKILL)
     _, how = start(cold)
-    assert 'boot;' in how and "its zygote has ended" in how, how
+    assert "boot;" in how and "ended" in how, how
 
 
 def test_a_variable_that_imports_read_makes_a_start_plain(cold):
-    cold.wait_until(lambda: zygotes(cold), 30, "a zygote of the image is ready")
+    start_fork(cold)
     cold.modal("secret", "create", "--force", "cold-secret", "COLD_SECRET=one", "OMP_NUM_THREADS=1")
     _, how = start(cold)
     assert "OMP_NUM_THREADS is the container's own" in how, how

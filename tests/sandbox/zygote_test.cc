@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <poll.h>
 #include <signal.h>
@@ -298,6 +299,98 @@ TEST_F(Zygotes, ModulesThatDoNotSurviveAForkAreLeftOutAndNamed) {
   }
   EXPECT_EQ(said(child(parent, "import sys; print('good' in sys.modules, 'threads' in sys.modules)")),
             std::make_pair(std::string("True False\n"), std::string("fork")));
+}
+
+TEST_F(Zygotes, AModuleThatEndsItsThreadsBeforeAForkIsKept) {
+  module("careful", R"(
+import os, threading
+ending = threading.Event()
+helper = threading.Thread(target=ending.wait, daemon=True)
+helper.start()
+def end():
+    ending.set()
+    helper.join()
+os.register_at_fork(before=end)
+)");
+  const auto parent = zygote(R"({"learnt": ["careful"]})");
+  ASSERT_TRUE(parent);
+  EXPECT_THAT(parent->report(), HasSubstr(R"("learnt": ["careful"])"));
+  EXPECT_EQ(said(child(parent, "import sys; print('careful' in sys.modules)")),
+            std::make_pair(std::string("True\n"), std::string("fork")));
+}
+
+// Containers that are made before anybody says what they run.
+class ParkedContainers : public Zygotes {
+ protected:
+  // Its layers and zygote are those of child(); what it imports is read from imports_.
+  std::unique_ptr<Parked> park(const std::shared_ptr<Zygote>& zygote) {
+    int ends[2];
+    EXPECT_EQ(::pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    imports_ = Fd(ends[0]);
+    const Fd written(ends[1]);
+    Spec spec = child(zygote, "");
+    spec.name = "parked-" + std::to_string(++started_);
+    spec.environment.clear();
+    spec.imports = written.get();
+    auto parked = sandboxes_->park(spec, nullptr);
+    EXPECT_TRUE(parked.ok()) << parked.error().message;
+    return parked.ok() ? std::move(*parked) : nullptr;
+  }
+  Fd imports_;
+};
+
+TEST_F(ParkedContainers, OneBecomesWhatItIsTold) {
+  const auto parent = zygote();
+  const auto parked = park(parent);
+  ASSERT_TRUE(parked);
+  EXPECT_TRUE(parked->alive());
+  Spec spec = child(parent, "import os, sys, wave; print(os.environ['WHO'], sys.argv, os.getcwd())");
+  spec.environment.emplace_back("WHO", "me");
+  spec.workdir = "/usr";
+  auto started = parked->become(spec);
+  ASSERT_TRUE(started.ok()) << started.error().message;
+  EXPECT_FALSE(parked->alive()) << "it is the container now";
+  EXPECT_EQ(howStarted(**started), "parked");
+  EXPECT_EQ(readAll((*started)->takeStdout()), "me ['-c'] /usr\n");
+  EXPECT_EQ((*started)->wait().code, 0);
+  char names[4096] = {};
+  EXPECT_GT(::read(imports_.get(), names, sizeof names - 1), 0);
+  EXPECT_THAT(names, HasSubstr("wave\n"));
+}
+
+TEST_F(ParkedContainers, TheLimitsAreThoseOfWhatItBecomes) {
+  const auto parent = zygote();
+  const auto parked = park(parent);
+  ASSERT_TRUE(parked);
+  Spec spec = child(parent, "held = bytearray(256 << 20)");
+  spec.limits.memoryBytes = 64 << 20;
+  auto started = parked->become(spec);
+  ASSERT_TRUE(started.ok()) << started.error().message;
+  EXPECT_TRUE((*started)->wait().outOfMemory);
+}
+
+TEST_F(ParkedContainers, OneThatCannotBecomeItSaysWhyAndLeavesNothing) {
+  const auto parent = zygote();
+  const auto before = traces(options_.instance, options_.stateDirectory);
+  auto parked = park(parent);
+  ASSERT_TRUE(parked);
+  Spec spec = child(parent, "print(1)");
+  spec.environment.emplace_back("OMP_NUM_THREADS", "1");
+  const auto started = parked->become(spec);
+  ASSERT_FALSE(started.ok());
+  EXPECT_THAT(started.error().message, HasSubstr("OMP_NUM_THREADS"));
+  parked.reset();
+  EXPECT_EQ(traces(options_.instance, options_.stateDirectory), before);
+}
+
+TEST_F(ParkedContainers, OneThatIsDroppedIsGone) {
+  const auto parent = zygote();
+  const auto before = traces(options_.instance, options_.stateDirectory);
+  auto parked = park(parent);
+  ASSERT_TRUE(parked);
+  EXPECT_GT(parked->privateBytes(), 100'000);
+  parked.reset();
+  EXPECT_EQ(traces(options_.instance, options_.stateDirectory), before);
 }
 
 TEST_F(Zygotes, NothingIsLeftOfThem) {

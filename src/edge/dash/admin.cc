@@ -105,6 +105,8 @@ AdminAnswer AdminApi::decide(const AdminQuestion& question) {
   if (path == "/v1/apps") return apps();
   if (path == "/v1/usage") return usage(question.query);
   if (path == "/v1/logs") return logs(question.query);
+  if (path == "/v1/trace") return trace(valueOf(question.query, "of"));
+  if (path == "/v1/cold-starts") return coldStarts(valueOf(question.query, "function"));
   return unknown(question);
 }
 

@@ -61,6 +61,8 @@ class AdminApi {
   AdminAnswer status();
   AdminAnswer apps();
   AdminAnswer usage(const std::map<std::string, std::string>& query);
+  AdminAnswer trace(const std::string& id);
+  AdminAnswer coldStarts(const std::string& asked);
   AdminAnswer logs(const std::map<std::string, std::string>& query);
   AdminAnswer tokens(const AdminQuestion& question);
   AdminAnswer secrets(const AdminQuestion& question);

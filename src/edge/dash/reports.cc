@@ -48,6 +48,9 @@ json workerJson(const Worker& worker) {
                        {"client_version", zygote.clientVersion},
                        {"memory_bytes", zygote.memoryBytes},
                        {"starts", zygote.starts},
+                       {"parked", zygote.parked},
+                       {"parked_bytes", zygote.parkedBytes},
+                       {"left_out", zygote.leftOut},
                        {"begun_at", momentJson(zygote.begunAt)}});
   }
   return {{"id", worker.id.str()},        {"host", worker.host},

@@ -230,7 +230,7 @@ std::vector<TimedPhase> foldStart(const std::vector<StartPhase>& steps) {
   for (const StartPhase& step : steps) {
     if (step.name == "queue") {
       before.push_back({step.name, step.took});
-    } else if (step.name == "fork") {
+    } else if (step.name == "fork" || step.name == "parked") {
       after.push_back({step.name, step.took});
     } else if (step.name.starts_with("exec: ")) {
       after.push_back({"boot", step.took, step.name.substr(6)});

@@ -1,0 +1,159 @@
+#include "worker/parking.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <filesystem>
+
+#include "base/testing.h"
+#include "sandbox/fake.h"
+#include "worker/start_steps.h"
+#include "worker/testing.h"
+
+namespace gridiron::worker {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Starts of containers on im-1 where zygotes are kept and containers are parked.
+class ParkingTest : public ::testing::Test {
+ protected:
+  ParkingTest() {
+    open(256);
+    order.set_task_id("ta-0");
+    order.set_image_id("im-1");
+    order.set_client_version("1.6.4");
+    order.set_container_arguments("arguments");
+  }
+  void open(std::int64_t memoryMb) {
+    parking.reset();
+    zygotes.emplace(sandboxes, clock, Zygotes::Options{"/zygote.py", scratch.path() + "/learnt", memoryMb << 20});
+    parking.emplace(*zygotes, clock,
+                    Parking::Options{memoryMb << 20,
+                                     [this](const Parking::Shape& shape, std::shared_ptr<sandbox::Zygote> zygote) {
+                                       return parkContainer(setting(), shape, std::move(zygote));
+                                     },
+                                     [this](Parking::Slot slot) { discardParked(setting(), std::move(slot)); }});
+  }
+  StartSetting setting() { return {&sandboxes, &images, scratch.path() + "/data", 8401, &*zygotes, &*parking}; }
+
+  Started begin() {
+    order.set_task_id("ta-" + std::to_string(++starts));
+    Steps steps;
+    auto out = startContainer(setting(), order, mounts, steps, [](std::string_view) {});
+    EXPECT_TRUE(out.ok()) << out.error().message;
+    return std::move(*out);
+  }
+  // It is done with its first input.
+  void settled(const Started& started) {
+    zygotes->ready(*started.shape->kind, "");
+    zygotes->settle();
+    parking->started(*started.shape);
+    parking->settle();
+  }
+  // A whole start; true when the container was there already.
+  bool start() {
+    const Started started = begin();
+    settled(started);
+    return started.name != order.task_id();
+  }
+  std::size_t waiting() {
+    std::size_t count = 0;
+    for (const auto& [spec, alive] : sandboxes.parked()) count += *alive;
+    return count;
+  }
+
+  TemporaryDirectory scratch;
+  FakeClock clock;
+  sandbox::FakeSandboxes sandboxes;
+  testing::HandyImages images;
+  link::StartInstance order;
+  std::vector<std::string> mounts{"/mounts/app"};
+  std::optional<Zygotes> zygotes;
+  std::optional<Parking> parking;
+  int starts = 0;
+};
+
+TEST_F(ParkingTest, TheSecondStartFindsAContainerThatIsThereAndAnotherIsParkedForTheThird) {
+  EXPECT_FALSE(start());
+  EXPECT_EQ(waiting(), 1U);
+  clock.advance(1min);
+  EXPECT_TRUE(start());
+  EXPECT_EQ(sandboxes.parked().size(), 2U);
+  EXPECT_EQ(waiting(), 1U) << "none is used twice";
+}
+
+TEST_F(ParkingTest, AParkedContainerKnowsNothingOfTheOneBeforeAndTheArgumentsAreItsOwn) {
+  link::Variable& secret = *order.add_secrets();
+  secret.set_name("TOKEN");
+  secret.set_value("sesame");
+  start();
+  const sandbox::Spec spec = sandboxes.parked().at(0).first;
+  EXPECT_TRUE(spec.environment.empty());
+  EXPECT_EQ(spec.lowers.front(), "/mounts/app");
+  order.set_container_arguments("other arguments");
+  const Started started = begin();
+  EXPECT_EQ(*readFile(scratch.path() + "/data/containers/" + started.name + "/container_arguments.bin"),
+            "other arguments");
+  removeContainerFiles(setting(), started.name);
+  EXPECT_FALSE(std::filesystem::exists(scratch.path() + "/data/containers/" + started.name));
+}
+
+TEST_F(ParkingTest, OtherCodeIsAnotherShape) {
+  start();
+  mounts = {"/mounts/app-2"};
+  EXPECT_FALSE(start());
+  EXPECT_TRUE(start());
+}
+
+TEST_F(ParkingTest, AsManyAreParkedAsCameTogetherAndOneOnlyAfterAWhile) {
+  start();
+  std::vector<Started> burst;
+  for (int i = 0; i < 5; ++i) burst.push_back(begin());
+  for (const Started& one : burst) settled(one);
+  EXPECT_EQ(waiting(), 6U);
+  clock.advance(11min);
+  parking->tend();
+  parking->settle();
+  EXPECT_EQ(waiting(), 1U);
+  clock.advance(25h);
+  parking->tend();
+  parking->settle();
+  EXPECT_EQ(waiting(), 0U);
+}
+
+TEST_F(ParkingTest, OneThatEndedOrWhoseZygoteIsGoneIsNotTaken) {
+  start();
+  *sandboxes.parked().at(0).second = false;
+  EXPECT_FALSE(start());
+  sandboxes.zygotes().at(0)->retire();
+  EXPECT_FALSE(start());
+  EXPECT_TRUE(start()) << "of the new zygote";
+}
+
+TEST_F(ParkingTest, OneThatRefusesIsFollowedByAStartOfTheUsualKind) {
+  start();
+  sandboxes.failNext("become", EPERM);
+  const Started started = begin();
+  EXPECT_EQ(started.name, order.task_id());
+  EXPECT_TRUE(started.sandbox);
+}
+
+TEST_F(ParkingTest, TheyGiveWayToZygotesAndOlderShapesToNewerOnes) {
+  open(100);  // a zygote is 64, a parked one 8
+  start();
+  EXPECT_EQ(waiting(), 1U);
+  for (int i = 0; i < 4; ++i) {
+    clock.advance(1s);
+    mounts = {"/mounts/other-" + std::to_string(i)};
+    start();
+  }
+  EXPECT_LE(waiting(), 4U);
+  EXPECT_TRUE(start()) << "the newest has one";
+  mounts = {"/mounts/app"};
+  EXPECT_FALSE(start()) << "the oldest had to go";
+}
+
+}  // namespace
+}  // namespace gridiron::worker
