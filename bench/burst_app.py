@@ -1,11 +1,11 @@
-"""What bench/burst calls: a web function that answers at once, of which each container takes one request at a time."""
+"""What bench/burst calls: a small web function, of which each container takes one request at a time."""
 import modal
 
 app = modal.App("bench-burst")
 image = modal.Image.debian_slim().pip_install("fastapi")
 
 
-@app.function(image=image, scaledown_window=2, timeout=120)
+@app.function(image=image, cpu=0.01, memory=32, scaledown_window=2, timeout=120)
 @modal.fastapi_endpoint(method="POST", label="bench-burst")
 def holds(item: dict):
     import time
