@@ -28,6 +28,7 @@ class Disk final : public Store {
   Mark written() const override { return memory_->written(); }
   Mark durable() const override { return memory_->durable(); }
   void onDurable(std::function<void()> advanced) override { memory_->onDurable(std::move(advanced)); }
+  void hurry(Mark) override {}  // the simulator says when
   void flush() override { memory_->flush(); }
   std::uint64_t syncs() const override { return memory_->syncs(); }
   Result<std::optional<Object>> get(const std::string& kind, const std::string& id) override {

@@ -79,6 +79,7 @@ class MemoryStore final : public CrashingStore {
   Mark written() const override { return written_; }
   Mark durable() const override { return durable_; }
   void onDurable(std::function<void()> advanced) override { advanced_ = std::move(advanced); }
+  void hurry(Mark) override {}
   void flush() override { sync(written_); }
   std::uint64_t syncs() const override { return syncs_; }
 

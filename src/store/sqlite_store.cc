@@ -96,6 +96,7 @@ class SqliteStore final : public Store {
   Mark written() const override { return written_; }
   Mark durable() const override { return syncer_.durable(); }
   void onDurable(std::function<void()> advanced) override { syncer_.onDurable(std::move(advanced)); }
+  void hurry(Mark mark) override { syncer_.hurry(mark); }
   void flush() override { syncer_.wait(written_); }
   std::uint64_t syncs() const override { return syncer_.syncs(); }
 

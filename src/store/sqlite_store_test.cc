@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include <csignal>
+#include <future>
 #include <mutex>
 
 #include "model/codec.h"
@@ -23,6 +24,27 @@ TEST(Syncer, ManyMarksShareASyncAndTheLastIsWaitedFor) {
   syncer.wait(1000);
   EXPECT_EQ(syncer.durable(), 1000u);
   EXPECT_LE(syncer.syncs(), 1000u);
+}
+
+TEST(Syncer, WhatNobodyWaitsForIsSyncedOnceWhenSomebodyDoes) {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() + "/log";
+  Syncer syncer(Fd(::open(path.c_str(), O_RDWR | O_CREAT, 0600)), std::chrono::hours(1));
+  for (Mark mark = 1; mark <= 1000; ++mark) syncer.wrote(mark);
+  EXPECT_EQ(syncer.durable(), 0u);
+  syncer.wait(1000);
+  EXPECT_EQ(syncer.syncs(), 1u);
+}
+
+TEST(Syncer, WhatNobodyWaitsForIsSyncedByItself) {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() + "/log";
+  std::promise<void> told;
+  Syncer syncer(Fd(::open(path.c_str(), O_RDWR | O_CREAT, 0600)), std::chrono::milliseconds(1));
+  syncer.onDurable([&] { told.set_value(); });
+  syncer.wrote(1);
+  told.get_future().wait();
+  EXPECT_EQ(syncer.durable(), 1u);
 }
 
 TEST(SyncerDeath, ASyncThatFailsEndsTheProcessWithItsReason) {

@@ -124,7 +124,8 @@ using Mark = std::uint64_t;
 // The durable facts. Control's thread only; calls block for a write to the disk's cache at most. A failure (disk full,
 // damage) is an Error of code exhausted, unavailable or dataLoss, and has changed nothing.
 //
-// A change is seen by every read at once, and is on disk soon after: many share one sync. What the loss of power takes
+// A change is seen by every read at once, and is on disk soon after: many share one sync, which begins within 20 ms, or
+// at once when somebody waits. What the loss of power takes
 // is always the newest changes, never one without those after it. So nobody outside may be told of a change before
 // durable() has reached the mark that written() gave after it; whoever answers waits for that (edge/rpc/server does, in
 // one place).
@@ -141,6 +142,8 @@ class Store {
   // `advanced` is called after durable() has grown, on any thread, from then on: it may post, and must not block or
   // call the store. One at a time; an empty one ends it, and none runs any more when this returns.
   virtual void onDurable(std::function<void()> advanced) = 0;
+  // Somebody waits until durable() has reached the mark, which written() has.
+  virtual void hurry(Mark mark) = 0;
   // Blocks until everything written is on disk.
   virtual void flush() = 0;
   // How often the disk was asked, since it was opened.

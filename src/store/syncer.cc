@@ -9,7 +9,7 @@
 
 namespace gridiron {
 
-Syncer::Syncer(Fd file) : file_(std::move(file)), thread_([this] { run(); }) {}
+Syncer::Syncer(Fd file, Nanos patience) : file_(std::move(file)), patience_(patience), thread_([this] { run(); }) {}
 
 Syncer::~Syncer() {
   {
@@ -21,9 +21,21 @@ Syncer::~Syncer() {
 }
 
 void Syncer::wrote(Mark mark) {
+  bool first;
   {
     const std::lock_guard lock(mutex_);
+    first = written_ == durable();
     written_ = mark;
+  }
+  if (first) wake_.notify_one();  // else it is awake, or will look
+}
+
+void Syncer::hurry(Mark mark) {
+  if (durable() >= mark) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (wanted_ >= mark) return;
+    wanted_ = mark;
   }
   wake_.notify_one();
 }
@@ -34,6 +46,7 @@ void Syncer::onDurable(std::function<void()> advanced) {
 }
 
 void Syncer::wait(Mark mark) {
+  hurry(mark);
   std::unique_lock lock(mutex_);
   done_.wait(lock, [&] { return durable() >= mark; });
 }
@@ -42,6 +55,7 @@ void Syncer::run() {
   std::unique_lock lock(mutex_);
   for (;;) {
     wake_.wait(lock, [this] { return ending_ || written_ > durable(); });
+    wake_.wait_for(lock, patience_, [this] { return ending_ || wanted_ > durable(); });
     if (written_ == durable()) return;
     const Mark mark = written_;
     lock.unlock();

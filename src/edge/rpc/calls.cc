@@ -13,9 +13,6 @@ namespace api = ::modal::client;
 
 constexpr Nanos kLongestPoll = std::chrono::seconds(55);
 constexpr std::uint32_t kInputsOutstanding = 1000;  // of one map, before its client holds back
-// What comes of a running map within such a time goes to its client in one answer: an answer costs it as much as ten
-// outputs do.
-constexpr Nanos kGather = std::chrono::milliseconds(10);
 // A failure waits so long for the reader of the items before it.
 constexpr Nanos kItemsFirst = std::chrono::seconds(1);
 
@@ -130,7 +127,7 @@ Task<Result<api::FunctionGetOutputsResponse>> getOutputs(CallParts parts, std::s
     if (!page.ok()) co_return page.error();
     if (!page->outputs.empty() && page->unfinishedInputs > 0 && !std::exchange(gathered, true)) {
       std::vector<Wake> none;
-      co_await patience.wait(std::move(none), kGather);
+      co_await patience.wait(std::move(none), gatheringFor(in.input_jwts_size()));
       continue;
     }
     // A map's client asks again at once; more inputs may come, so an empty answer waits its time.
@@ -229,6 +226,11 @@ Result<CallInfo> callFor(const CallParts& parts, const Caller& caller, const Cal
   std::shared_ptr<const Function> function = parts.functions.find(info->call.function);
   if (function && function->workspace != caller.workspace) return no;
   return info;
+}
+
+Nanos gatheringFor(int named) {
+  using namespace std::chrono_literals;
+  return std::clamp<Nanos>(named * 50us, 10ms, 50ms);
 }
 
 void registerCalls(RpcServer& server, CallParts parts) {

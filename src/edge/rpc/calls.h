@@ -39,6 +39,10 @@ using ItemsSent = std::unordered_map<CallId, std::int64_t>;
 // The streams only; registerCalls does it too. Keeps `sent`, and rings Wake::room(call, out) after each item.
 void registerCallStreams(RpcServer& server, CallParts parts, std::shared_ptr<ItemsSent> sent);
 
+// What comes of a running map within such a time goes to its client in one answer. Each time it asks for more it names
+// all inputs that it waits for, which costs both sides more the more they are.
+Nanos gatheringFor(int named);
+
 // The function, when it is there and the caller's workspace has it; else notFound.
 Result<std::shared_ptr<const Function>> functionFor(const CallParts& parts, const Caller& caller, const FunctionId& id);
 // The same for a call, by its function.

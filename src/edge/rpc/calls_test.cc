@@ -177,6 +177,12 @@ TEST_F(CallRpcs, AMapGivesEveryOutputOnceWithTheIndexOfItsInput) {
                                    std::pair(4, "4!")));
 }
 
+TEST(CallGathering, AClientThatNamesManyInputsIsAnsweredLessOften) {
+  EXPECT_EQ(gatheringFor(0), std::chrono::milliseconds(10));
+  EXPECT_EQ(gatheringFor(500), std::chrono::milliseconds(25));
+  EXPECT_EQ(gatheringFor(1'000'000), std::chrono::milliseconds(50));
+}
+
 TEST_F(CallRpcs, ARetriedInputLooksToItsCallerAsIfItHadWorkedAtOnce) {
   std::vector<unsigned> attempts;
   Function& f = function([&attempts](const api::FunctionGetInputsItem& item) {

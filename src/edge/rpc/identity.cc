@@ -22,7 +22,7 @@ Result<Caller> container(Caller caller, Catalog& catalog, const Fleet& fleet, co
   caller.function = instance->function;
   caller.username = "container";
   caller.workspace = catalog.workspace().name;
-  if (const auto app = catalog.apps().get(instance->app); app.ok()) caller.environment = app->environment;
+  if (const App* app = catalog.apps().find(instance->app)) caller.environment = app->environment;
   return caller;
 }
 

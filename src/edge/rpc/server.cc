@@ -120,6 +120,7 @@ DiskGate::~DiskGate() { store_.onDurable({}); }
 
 Task<void> DiskGate::pass() {
   const Mark mark = store_.written();
+  store_.hurry(mark);
   while (store_.durable() < mark) co_await advanced_->wait(std::chrono::hours(1));
 }
 
