@@ -50,7 +50,11 @@ Control::~Control() {
 }
 
 bool Control::start() {
-  if (!calls_->load().ok() || !fleet_->load().ok()) return false;
+  world_.disk.hideInstances(world_.options.bug == Bug::containersForgotten);
+  const bool loaded = calls_->load().ok() && fleet_->load().ok();
+  world_.disk.hideInstances(false);
+  if (!loaded) return false;
+  checkKept();
   for (const auto& workload : world_.workloads) {
     if (!world_.withdrawn.contains(workload.function.id)) fleet_->deploy(workload.function.id);
   }
@@ -114,6 +118,17 @@ void Control::instanceChanged(const Instance& instance) {
   }
 }
 
+// A container that lived when control ended, of a function that is still in force, is expected back.
+void Control::checkKept() const {
+  const auto rows = world_.disk.instances({}, true, 0);
+  if (!rows.ok()) return world_.fail("containers cannot be read");
+  for (const auto& row : *rows) {
+    if (row.worker.empty() || !world_.table.find(row.function)) continue;
+    const auto known = fleet_->find(row.id);
+    if (!known || known->state != row.state) world_.fail(row.id.value + " is not known any more after a restart");
+  }
+}
+
 // No wait for news is longer than it may be.
 void Control::checkPolls() const {
   const auto late = [now = world_.engine.now()](const auto& poll) { return now > poll.until + 1s; };
@@ -153,7 +168,7 @@ void Control::take(const SessionPtr& session, const link::FromWorker& message) {
     link::ToWorker welcome;
     welcome.mutable_welcome();
     tell(session, std::move(welcome));
-    fleet_->workerJoined(*worker, *ports_.back(), wire::readInstances(message.hello()));
+    join(*worker, wire::readInstances(message.hello()));
     watch(session);
     return;
   }
@@ -169,6 +184,19 @@ void Control::take(const SessionPtr& session, const link::FromWorker& message) {
     link::ToWorker beat;
     beat.mutable_beat();
     tell(session, std::move(beat));
+  }
+}
+
+// Those of its containers that are ready and known stay so.
+void Control::join(const Worker& worker, const std::vector<InstanceId>& running) {
+  std::vector<InstanceId> ready;
+  for (const auto& id : running) {
+    const auto instance = fleet_->find(id);
+    if (instance && instance->worker == worker.id && instance->state == InstanceState::ready) ready.push_back(id);
+  }
+  fleet_->workerJoined(worker, *ports_.back(), running);
+  for (const auto& id : ready) {
+    if (fleet_->find(id)->state != InstanceState::ready) world_.fail(id.value + " is not taken back with its worker");
   }
 }
 

@@ -22,7 +22,8 @@ class Disk final : public Store {
   void setMood(Mood mood) { mood_ = mood; }
   Mood mood() const { return mood_; }
   void sync(Mark upTo) { memory_->sync(upTo); }
-  void crash() { memory_->crash(); }  // what was not durable is gone
+  void hideInstances(bool hidden) { hidden_ = hidden; }  // a bug's
+  void crash() { memory_->crash(); }                     // what was not durable is gone
 
   Result<void> apply(const Batch& batch) override;
   Mark written() const override { return memory_->written(); }
@@ -48,6 +49,7 @@ class Disk final : public Store {
   }
   Result<std::optional<Instance>> instance(const InstanceId& id) override { return memory_->instance(id); }
   Result<std::vector<Instance>> instances(const AppId& app, bool liveOnly, int limit) override {
+    if (hidden_) return std::vector<Instance>();
     return memory_->instances(app, liveOnly, limit);
   }
   Result<std::vector<UsageRecord>> usage(const UsageQuery& query) override { return memory_->usage(query); }
@@ -57,6 +59,7 @@ class Disk final : public Store {
   std::unique_ptr<CrashingStore> memory_;
   Mood mood_ = Mood::well;
   int refused_ = 0;
+  bool hidden_ = false;
   Complain complain_;
 };
 

@@ -16,6 +16,7 @@ enum class Bug {
   askWithoutTicket,
   webRetriedAfterBytes,
   streamChunkDoubled,
+  containersForgotten,
 };
 std::optional<Bug> bugNamed(const std::string& name);
 

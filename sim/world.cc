@@ -296,6 +296,7 @@ std::optional<Bug> bugNamed(const std::string& name) {
   if (name == "ask-without-ticket") return Bug::askWithoutTicket;
   if (name == "web-retried-after-bytes") return Bug::webRetriedAfterBytes;
   if (name == "stream-chunk-doubled") return Bug::streamChunkDoubled;
+  if (name == "containers-forgotten") return Bug::containersForgotten;
   return std::nullopt;
 }
 

@@ -125,6 +125,8 @@ class Control : public CallsObserver, public FleetObserver {
   void pushBody(const CallId& call, int next, int pieces);
   bool goOn(Visit& visit);  // false: it is over
   void lookAtVisits();
+  void join(const Worker& worker, const std::vector<InstanceId>& running);
+  void checkKept() const;
   void watch(const SessionPtr& session);
   void tell(const SessionPtr& session, link::ToWorker command);
   void wake();
