@@ -27,6 +27,7 @@ Catalog::Catalog(Store& store, blob::Blobs& blobs, const Clock& clock, Sealer se
       sealer_(std::move(sealer)),
       workspace_(std::move(workspace)),
       tokens_(store, clock, workspace_.name),
+      proxyTokens_(store, clock, workspace_.name, {"proxy_token", "wk", "ws"}),
       environments_(store, clock, workspace_.name),
       secrets_(store, sealer_, clock, workspace_.name),
       mounts_(store, blobs, clock, workspace_.name),
@@ -42,6 +43,7 @@ Result<std::unique_ptr<Catalog>> Catalog::open(Store& store, blob::Blobs& blobs,
   ASSIGN_OR_RETURN(Workspace workspace, openWorkspace(store, clock, options.workspace));
   std::unique_ptr<Catalog> catalog(new Catalog(store, blobs, clock, *sealer, workspace, std::move(options)));
   RETURN_IF_ERROR(catalog->tokens_.load());
+  RETURN_IF_ERROR(catalog->proxyTokens_.load());
   RETURN_IF_ERROR(catalog->environments_.load());
   RETURN_IF_ERROR(catalog->secrets_.load());
   RETURN_IF_ERROR(catalog->images_.load());

@@ -42,6 +42,8 @@ class Catalog {
   const Workspace& workspace() const { return workspace_; }
   const Sealer& sealer() const { return sealer_; }
   Tokens& tokens() { return tokens_; }
+  // Of those who ask web functions that want a token (requires_proxy_auth).
+  TokenBook& proxyTokens() { return proxyTokens_; }
   Environments& environments() { return environments_; }
   Secrets& secrets() { return secrets_; }
   Mounts& mounts() { return mounts_; }
@@ -78,6 +80,7 @@ class Catalog {
   const Sealer sealer_;
   const Workspace workspace_;
   Tokens tokens_;
+  TokenBook proxyTokens_;
   Environments environments_;
   Secrets secrets_;
   Mounts mounts_;

@@ -97,6 +97,19 @@ TEST_F(CatalogTest, ATokenIsKnownByItsSecretOnlyAlsoAfterARestart) {
   EXPECT_FALSE(catalog->authenticate(made.token.id, made.secret).ok());
 }
 
+TEST_F(CatalogTest, AProxyTokenIsNoClientsToken) {
+  const NewToken made = *catalog->proxyTokens().create("partner", "ann");
+  EXPECT_TRUE(made.token.id.starts_with("wk-"));
+  EXPECT_TRUE(made.secret.starts_with("ws-"));
+  reopen();
+  EXPECT_EQ(catalog->proxyTokens().find(made.token.id, made.secret)->name, "partner");
+  EXPECT_FALSE(catalog->proxyTokens().find(made.token.id, "ws-x"));
+  EXPECT_FALSE(catalog->authenticate(made.token.id, made.secret).ok());
+  EXPECT_TRUE(catalog->tokens().list().empty());
+  ASSERT_TRUE(catalog->proxyTokens().revoke(made.token.id).ok());
+  EXPECT_FALSE(catalog->proxyTokens().find(made.token.id, made.secret));
+}
+
 TEST_F(CatalogTest, TheStoreHoldsNoTokenSecretAndNoSecretValue) {
   const NewToken made = *catalog->tokens().create("laptop", "ann");
   ASSERT_TRUE(catalog->secrets().create("main", "s", {{"KEY", "hunter2hunter2"}}, IfExists::fail, "ann").ok());

@@ -4,7 +4,6 @@
 
 #include "base/digest.h"
 #include "base/id.h"
-#include "catalog/records.h"
 
 namespace gridiron {
 
@@ -18,64 +17,14 @@ std::string hashOf(const std::string& secret) { return sha256(secret).hex(); }
 }  // namespace
 
 Tokens::Tokens(Store& store, const Clock& clock, std::string workspace)
-    : store_(store), clock_(clock), workspace_(std::move(workspace)) {}
-
-Result<void> Tokens::load() {
-  ASSIGN_OR_RETURN(auto objects, store_.list(records::all("token")));
-  for (const Object& object : objects) {
-    Kept kept;
-    RETURN_IF_ERROR(records::parse(object, [&](const records::Json& json) {
-      kept.token = {object.id,        json.at("name").get<std::string>(),
-                    object.workspace, json.at("username").get<std::string>(),
-                    object.createdAt, std::nullopt};
-      kept.secretHash = json.at("secret_sha256").get<std::string>();
-      if (json.contains("expires_at")) kept.token.expiresAt = records::timeOf(json["expires_at"].get<std::int64_t>());
-    }));
-    tokens_.emplace(object.id, std::move(kept));
-  }
-  return {};
-}
-
-Result<NewToken> Tokens::create(const std::string& name, const std::string& username) {
-  NewToken made;
-  made.token = {randomId("ak"), name, workspace_, username, clock_.now(), std::nullopt};
-  made.secret = "as-" + randomAlnum(22);
-  Kept kept{made.token, hashOf(made.secret)};
-  records::Json json{{"name", name}, {"username", username}, {"secret_sha256", kept.secretHash}};
-  Batch batch;
-  batch.put(Object{"token", made.token.id, workspace_, "", "", true, made.token.createdAt, records::dump(json)});
-  RETURN_IF_ERROR(store_.apply(batch));
-  tokens_.emplace(made.token.id, std::move(kept));
-  return made;
-}
+    : TokenBook(store, clock, std::move(workspace), {"token", "ak", "as"}), clock_(clock) {}
 
 Result<Token> Tokens::check(const std::string& id, const std::string& secret) const {
-  const auto found = tokens_.find(id);
-  const std::string hash = hashOf(secret);
-  const bool good = found != tokens_.end() && equalConstantTime(hash, found->second.secretHash);
-  if (!good)
-    return makeError(Code::unauthenticated,
-                     "token '{}' is not known here, or its secret is wrong: run `modal setup` against this server", id);
-  const Token& token = found->second.token;
-  if (token.expiresAt && *token.expiresAt < clock_.now())
-    return makeError(Code::unauthenticated, "token '{}' has expired", id);
-  return token;
-}
-
-std::vector<Token> Tokens::list() const {
-  std::vector<Token> all;
-  for (const auto& [id, kept] : tokens_) all.push_back(kept.token);
-  std::sort(all.begin(), all.end(), [](const Token& a, const Token& b) { return a.createdAt > b.createdAt; });
-  return all;
-}
-
-Result<void> Tokens::revoke(const std::string& id) {
-  if (!tokens_.contains(id)) return makeError(Code::notFound, "no token '{}'", id);
-  Batch batch;
-  batch.erase("token", id);
-  RETURN_IF_ERROR(store_.apply(batch));
-  tokens_.erase(id);
-  return {};
+  if (const auto token = find(id, secret)) return *token;
+  return makeError(Code::unauthenticated,
+                   "token '{}' is not known here, has expired, or its secret is wrong: run `modal setup` against this "
+                   "server",
+                   id);
 }
 
 void Tokens::dropOldFlows() {

@@ -7,24 +7,10 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "catalog/token_book.h"
 #include "store/store.h"
 
 namespace gridiron {
-
-// What a client signs its calls with. The secret is known to the client only: we keep its hash.
-struct Token {
-  std::string id;  // "ak-…"
-  std::string name;
-  std::string workspace;
-  std::string username;
-  Time createdAt{};
-  std::optional<Time> expiresAt;
-};
-
-struct NewToken {
-  Token token;
-  std::string secret;  // "as-…", told once
-};
 
 // A client that waits for a person to let it in (`modal setup`, `modal token new`). In memory, ten minutes.
 struct TokenFlow {
@@ -35,18 +21,13 @@ struct TokenFlow {
   Time until{};
 };
 
-// Loop thread only.
-class Tokens {
+// What clients sign their calls with, and how they get it. Loop thread only.
+class Tokens : public TokenBook {
  public:
   Tokens(Store& store, const Clock& clock, std::string workspace);
-  Result<void> load();
 
-  Result<NewToken> create(const std::string& name, const std::string& username);
-  // The token, when the secret is its own and it has not expired. unauthenticated otherwise; the text does not say
-  // which part was wrong.
+  // As find(). unauthenticated when there is none; the text does not say which part was wrong.
   Result<Token> check(const std::string& id, const std::string& secret) const;
-  std::vector<Token> list() const;  // newest first
-  Result<void> revoke(const std::string& id);
 
   struct NewFlow {
     TokenFlow flow;
@@ -63,10 +44,6 @@ class Tokens {
   void onFlow(std::function<void()> wake) { flowAnswered_ = std::move(wake); }
 
  private:
-  struct Kept {
-    Token token;
-    std::string secretHash;  // hex
-  };
   struct WaitingFlow {
     TokenFlow flow;
     std::string waitSecretHash;
@@ -76,10 +53,7 @@ class Tokens {
   Result<WaitingFlow*> openFlow(const std::string& id);
   void dropOldFlows();
 
-  Store& store_;
   const Clock& clock_;
-  const std::string workspace_;
-  std::map<std::string, Kept> tokens_;
   std::map<std::string, WaitingFlow> flows_;
   std::function<void()> flowAnswered_;
 };

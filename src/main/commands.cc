@@ -129,23 +129,26 @@ Result<void> addEnvFile(std::map<std::string, std::string>& values, const std::s
   return {};
 }
 
+std::string pathOf(TokenKind kind) { return kind == TokenKind::client ? "/v1/tokens" : "/v1/proxy-tokens"; }
+
 }  // namespace
 
-Result<void> newToken(const Settings& settings, Format format, const std::string& name) {
-  ASSIGN_OR_RETURN(auto made, ask(settings, {"POST", "/v1/tokens", {{"name", name}}}));
+Result<void> newToken(const Settings& settings, Format format, TokenKind kind, const std::string& name) {
+  ASSIGN_OR_RETURN(auto made, ask(settings, {"POST", pathOf(kind), {{"name", name}}}));
   if (format == Format::json) {
     printJson(made);
     return {};
   }
-  print(fmt::format(
-      "token id      {}\ntoken secret  {}   (shown only now)\n\n  modal token set --token-id {} "
-      "--token-secret {}\n",
-      text(made, "token_id"), text(made, "token_secret"), text(made, "token_id"), text(made, "token_secret")));
+  const char* use = kind == TokenKind::client ? "modal token set --token-id {} --token-secret {}"
+                                              : "curl -H 'Modal-Key: {}' -H 'Modal-Secret: {}' ADDRESS";
+  const auto id = text(made, "token_id"), secret = text(made, "token_secret");
+  print(fmt::format("token id      {}\ntoken secret  {}   (shown only now)\n\n  {}\n", id, secret,
+                    fmt::format(fmt::runtime(use), id, secret)));
   return {};
 }
 
-Result<void> listTokens(const Settings& settings, Format format) {
-  ASSIGN_OR_RETURN(auto answer, ask(settings, {"GET", "/v1/tokens", {}}));
+Result<void> listTokens(const Settings& settings, Format format, TokenKind kind) {
+  ASSIGN_OR_RETURN(auto answer, ask(settings, {"GET", pathOf(kind), {}}));
   if (format == Format::json) {
     printJson(answer);
     return {};
@@ -153,13 +156,14 @@ Result<void> listTokens(const Settings& settings, Format format) {
   Rows rows;
   for (const auto& t : answer["tokens"])
     rows.push_back({text(t, "token_id"), text(t, "name"), date(number(t, "created_at")), text(t, "state")});
-  print(rows.empty() ? "no tokens (make one: gridiron token new)\n"
-                     : formatTable({"TOKEN", "NAME", "MADE", "STATE"}, rows));
+  const char* none = kind == TokenKind::client ? "no tokens (make one: gridiron token new)\n"
+                                               : "no proxy tokens (make one: gridiron token proxy new)\n";
+  print(rows.empty() ? none : formatTable({"TOKEN", "NAME", "MADE", "STATE"}, rows));
   return {};
 }
 
-Result<void> revokeToken(const Settings& settings, Format format, const std::string& id) {
-  ASSIGN_OR_RETURN(auto answer, ask(settings, {"DELETE", "/v1/tokens/" + escaped(id), {}}));
+Result<void> revokeToken(const Settings& settings, Format format, TokenKind kind, const std::string& id) {
+  ASSIGN_OR_RETURN(auto answer, ask(settings, {"DELETE", pathOf(kind) + "/" + escaped(id), {}}));
   if (format == Format::json)
     printJson(answer);
   else

@@ -14,9 +14,11 @@ enum class Format { text, json };
 // The commands other than `up`. Each prints its answer on stdout, for people or (docs/formats.md) for programs. Those
 // that only need what is on disk work without a running grid too: they then take the data folder's lock meanwhile.
 
-Result<void> newToken(const Settings& settings, Format format, const std::string& name);
-Result<void> listTokens(const Settings& settings, Format format);
-Result<void> revokeToken(const Settings& settings, Format format, const std::string& id);
+// client: of those who deploy and call. proxy: of those who ask web functions that want one.
+enum class TokenKind { client, proxy };
+Result<void> newToken(const Settings& settings, Format format, TokenKind kind, const std::string& name);
+Result<void> listTokens(const Settings& settings, Format format, TokenKind kind);
+Result<void> revokeToken(const Settings& settings, Format format, TokenKind kind, const std::string& id);
 
 struct NewSecret {
   std::string name;

@@ -189,7 +189,11 @@ edge::IngressParts Grid::Impl::ingressParts() {
           .clock = clock,
           .domain = config.domain,
           .find = [this](const auto& address) { return edge::webTargetAt(*catalog, address); },
-          .proxyToken = nullptr,
+          .proxyToken =
+              [this](const Function& function, const std::string& id, const std::string& secret) {
+                const auto token = catalog->proxyTokens().find(id, secret);
+                return token && token->workspace == function.workspace;
+              },
           .blob = readBlob,
           .webhooks = webhooks.get()};
 }

@@ -82,14 +82,23 @@ class CommandLine {
   void addTokens() {
     CLI::App* token = app_.add_subcommand("token", "tokens that clients sign in with");
     token->require_subcommand(1);
-    auto* made = addWithJson(*token, "new", "make a token; its secret is shown once", false,
-                             [this](const Configuration& c) { return newToken(c.settings, format_, name_); });
+    addTokens(*token, TokenKind::client, "ak-…");
+    CLI::App* proxy = token->add_subcommand("proxy", "tokens for web functions with requires_proxy_auth");
+    proxy->require_subcommand(1);
+    addTokens(*proxy, TokenKind::proxy, "wk-…");
+  }
+
+  void addTokens(CLI::App& parent, TokenKind kind, const std::string& id) {
+    auto* made =
+        addWithJson(parent, "new", "make a token; its secret is shown once", false,
+                    [this, kind](const Configuration& c) { return newToken(c.settings, format_, kind, name_); });
     made->add_option("--name", name_, "what lists call it");
-    addWithJson(*token, "list", "tokens, without their secrets", false,
-                [this](const Configuration& c) { return listTokens(c.settings, format_); });
-    auto* revoked = addWithJson(*token, "revoke", "make a token useless", false,
-                                [this](const Configuration& c) { return revokeToken(c.settings, format_, name_); });
-    revoked->add_option("id", name_, "ak-…")->required();
+    addWithJson(parent, "list", "tokens, without their secrets", false,
+                [this, kind](const Configuration& c) { return listTokens(c.settings, format_, kind); });
+    auto* revoked = addWithJson(parent, "revoke", "make a token useless", false, [this, kind](const Configuration& c) {
+      return revokeToken(c.settings, format_, kind, name_);
+    });
+    revoked->add_option("id", name_, id)->required();
   }
 
   void addSecrets() {

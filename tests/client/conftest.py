@@ -134,10 +134,11 @@ class Grid:
         """By path: the test machine need not resolve *.localhost."""
         return f"http://localhost:{self.port}/-/{label}/"
 
-    def post(self, label: str, body, timeout: float = 120):
+    def post(self, label: str, body, timeout: float = 120, **headers: str):
         """(status, headers, body) of a POST of JSON (or of bytes as they are)."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(self.url(label), data=data, headers={"content-type": "application/json"})
+        request = urllib.request.Request(self.url(label), data=data, headers={"content-type": "application/json",
+                                                                            **headers})
         try:
             with urllib.request.urlopen(request, timeout=timeout) as answer:
                 return answer.status, answer.headers, answer.read()

@@ -40,6 +40,19 @@ def test_what_is_not_json_is_the_callers_mistake(web):
     assert status == 422
 
 
+def test_a_guarded_function_wants_a_proxy_token_before_a_container_starts(web):
+    token = web.admin("token", "proxy", "new", "--name", "partner")
+    key, secret = token["token_id"], token["token_secret"]
+    body = {"word": "let me in"}
+    assert web.post("web-guarded", body)[0] == 401
+    assert web.post("web-guarded", body, **{"Modal-Key": key, "Modal-Secret": "ws-guessed"})[0] == 401
+    assert not [c for c in web.containers() if c["function"] == "guarded"]
+    status, _, answer = web.post("web-guarded", body, **{"Modal-Key": key, "Modal-Secret": secret})
+    assert (status, json.loads(answer)) == (200, body)
+    web.admin("token", "proxy", "revoke", key)
+    assert web.post("web-guarded", body, **{"Modal-Key": key, "Modal-Secret": secret})[0] == 401
+
+
 def test_an_exception_is_a_500(web):
     status, _, _ = web.post("web-trouble", {"how": "raise"})
     assert status == 500

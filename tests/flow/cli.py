@@ -59,6 +59,16 @@ class WithoutAGrid(Story):
         self.assertNotIn(made["token_id"], live)
         self.assertIn("ak-none", self.refusal("token", "revoke", "ak-none"))
 
+    def test_proxy_tokens_are_of_their_own(self):
+        made = self.folder.json("token", "proxy", "new", "--name", "partner")
+        self.assertRegex(made["token_id"], "^wk-[A-Za-z0-9]+$")
+        self.assertRegex(made["token_secret"], "^ws-[A-Za-z0-9]+$")
+        listed = self.folder.json("token", "proxy", "list")["tokens"]
+        self.assertEqual([token["name"] for token in listed], ["partner"])
+        self.assertNotIn(made["token_id"], json.dumps(self.folder.json("token", "list")))
+        self.folder.json("token", "proxy", "revoke", made["token_id"])
+        self.assertEqual(self.folder.json("token", "proxy", "list")["tokens"], [])
+
     def test_a_secret_is_listed_by_its_keys_and_its_value_is_nowhere_readable(self):
         made = self.folder.json("secret", "create", "webhook-secret", f"TOKEN={VALUE}")
         self.assertEqual(made["keys"], ["TOKEN"])

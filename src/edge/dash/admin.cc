@@ -97,7 +97,10 @@ AdminAnswer AdminApi::answer(const AdminQuestion& question) {
 
 AdminAnswer AdminApi::decide(const AdminQuestion& question) {
   const std::string& path = question.path;
-  if (path == "/v1/tokens" || path.starts_with("/v1/tokens/")) return tokens(question);
+  if (path == "/v1/tokens" || path.starts_with("/v1/tokens/"))
+    return tokens(question, "/v1/tokens", parts_.catalog.tokens());
+  if (path == "/v1/proxy-tokens" || path.starts_with("/v1/proxy-tokens/"))
+    return tokens(question, "/v1/proxy-tokens", parts_.catalog.proxyTokens());
   if (path == "/v1/secrets" || path.starts_with("/v1/secrets/")) return secrets(question);
   if (path == "/v1/sign-in-links" && question.method == "POST") return signInLink();
   if (question.method != "GET") return unknown(question);

@@ -64,7 +64,7 @@ class AdminApi {
   AdminAnswer trace(const std::string& id);
   AdminAnswer coldStarts(const std::string& asked);
   AdminAnswer logs(const std::map<std::string, std::string>& query);
-  AdminAnswer tokens(const AdminQuestion& question);
+  AdminAnswer tokens(const AdminQuestion& question, const std::string& path, TokenBook& book);
   AdminAnswer secrets(const AdminQuestion& question);
   AdminAnswer listSecrets(const std::string& environment);
   AdminAnswer createSecret(const nlohmann::json& wanted);

@@ -47,22 +47,21 @@ AdminAnswer noSuch(const AdminQuestion& question) {
 
 }  // namespace
 
-AdminAnswer AdminApi::tokens(const AdminQuestion& question) {
-  bool one = question.path.size() > std::string_view("/v1/tokens/").size();
-  if (one && question.method == "DELETE") {
-    std::string id = question.path.substr(std::string_view("/v1/tokens/").size());
-    auto revoked = parts_.catalog.tokens().revoke(id);
+AdminAnswer AdminApi::tokens(const AdminQuestion& question, const std::string& path, TokenBook& book) {
+  const std::string id = question.path.size() > path.size() + 1 ? question.path.substr(path.size() + 1) : "";
+  if (!id.empty() && question.method == "DELETE") {
+    auto revoked = book.revoke(id);
     if (!revoked.ok()) return adminErrorAnswer(revoked.error());
     return {200, {{"token_id", id}, {"revoked", true}}};
   }
-  if (!one && question.method == "POST") {
-    auto made = parts_.catalog.tokens().create(textOf(question.body, "name"), parts_.catalog.workspace().name);
+  if (id.empty() && question.method == "POST") {
+    auto made = book.create(textOf(question.body, "name"), parts_.catalog.workspace().name);
     if (!made.ok()) return adminErrorAnswer(made.error());
     return {200, {{"token_id", made->token.id}, {"token_secret", made->secret}, {"workspace", made->token.workspace}}};
   }
-  if (one || question.method != "GET") return noSuch(question);
+  if (!id.empty() || question.method != "GET") return noSuch(question);
   json list = json::array();
-  for (const auto& token : parts_.catalog.tokens().list()) list.push_back(tokenJson(token, parts_.clock.now()));
+  for (const auto& token : book.list()) list.push_back(tokenJson(token, parts_.clock.now()));
   return {200, {{"tokens", list}}};
 }
 

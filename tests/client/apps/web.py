@@ -29,6 +29,12 @@ def trouble(data: dict):
 
 
 @app.function()
+@endpoint(method="POST", requires_proxy_auth=True)
+def guarded(data: dict):
+    return {"word": data["word"]}
+
+
+@app.function()
 @endpoint(method="POST")
 def size(data: dict):
     return {"bytes": len(data["payload"])}
