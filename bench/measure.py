@@ -66,8 +66,12 @@ class Caller:
 
 
 def wait_for_no_containers(folder, seconds=60):
+    wait_for_fewer_containers(folder, 1, seconds)
+
+
+def wait_for_fewer_containers(folder, than, seconds=60):
     deadline = time.monotonic() + seconds
-    while folder.json("status")["containers"]:
+    while len(folder.json("status")["containers"]) >= than:
         if time.monotonic() > deadline:
             raise SystemExit("containers stay although nothing is called")
         time.sleep(0.1)

@@ -1,10 +1,15 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <thread>
 
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/fd.h"
 #include "base/id.h"
 #include "base/loop.h"
+#include "base/priority.h"
 #include "base/subprocess.h"
 #include "base/testing.h"
 
@@ -118,6 +123,18 @@ TEST(Notifier, DestroyedWakesItsWaiters) {
   notifier.reset();
   io.run();
   EXPECT_TRUE(woken);
+}
+
+TEST(Priority, IsOfTheThreadAndNotOfWhatItStarts) {
+  std::thread([] {
+    preferThisThread();
+    const auto nice = [] { return ::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid())); };
+    const int own = nice();
+    int started = 99;
+    std::thread([&] { started = nice(); }).join();
+    EXPECT_TRUE(own == -10 || own == 0) << "0 where the process may not ask for more";
+    EXPECT_EQ(started, 0);
+  }).join();
 }
 
 TEST(Clock, TheFakeOneMovesOnlyWhenTold) {

@@ -181,6 +181,7 @@ void Fleet::inputStarted(const Input& input) {
 void Fleet::inputEnded(const Input& input, const Outcome& outcome, bool) {
   impl_->work();
   if (input.startedAt == Time{}) return;
+  impl_->noteRunTime(input.function, impl_->clock.now() - input.startedAt);
   auto* record = impl_->find(input.instance);
   if (record) record->idleSince = impl_->clock.now();
   if (record && record->once && outcome.status != OutcomeStatus::success) {

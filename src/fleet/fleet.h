@@ -43,6 +43,7 @@ struct StartOrder {
   std::vector<MountOrder> mounts;
   std::string workdir;
   Resources resources;
+  std::int64_t cpuWeight = 0;     // while CPU is short, in thousandths of a CPU
   std::vector<std::string> argv;  // empty: the client's entrypoint
   ImageId commitAsImage;
   Nanos grace = std::chrono::seconds(30);

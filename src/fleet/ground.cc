@@ -138,7 +138,10 @@ void Fleet::Impl::countFailure(Record& record, const Outcome& outcome, int toler
 }
 
 void Fleet::Impl::supersede(const FunctionId& id, Served& entry, std::shared_ptr<const Function> function) {
-  if (entry.function && entry.function->definitionId != function->definitionId) entry.failures = 0;
+  if (entry.function && entry.function->definitionId != function->definitionId) {
+    entry.failures = 0;
+    entry.runTime = {};  // it may do something else now
+  }
   entry.function = function;
   std::vector<InstanceId> old;
   for (const auto& [instance, record] : records) {
@@ -160,6 +163,14 @@ bool Fleet::Impl::hasReady(const FunctionId& function) const {
     if (record.instance.function == function && record.instance.state == InstanceState::ready) return true;
   }
   return false;
+}
+
+// The average of about the last eight.
+void Fleet::Impl::noteRunTime(const FunctionId& function, Nanos took) {
+  const auto entry = served.find(function);
+  if (entry == served.end()) return;
+  auto& runTime = entry->second.runTime;
+  runTime = runTime == Nanos{0} ? std::max(took, Nanos{1}) : runTime + (took - runTime) / 8;
 }
 
 void Fleet::Impl::write() {

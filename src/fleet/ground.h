@@ -48,6 +48,7 @@ struct Fleet::Impl {
     bool deployed = false;   // the minimum is kept
     bool withdrawn = false;  // nothing is started
     std::string why;         // of withdrawn
+    Nanos runTime{};         // of its inputs of late
     int failures = 0;
     Time lastFailure{};
   };
@@ -92,6 +93,7 @@ struct Fleet::Impl {
   // `function` is the definition in force from now on; containers of others go.
   void supersede(const FunctionId& id, Served& entry, std::shared_ptr<const Function> function);
   bool hasReady(const FunctionId& function) const;
+  void noteRunTime(const FunctionId& function, Nanos took);
   void write();
 
   // --- step.cc ---

@@ -12,15 +12,20 @@ constexpr Nanos kWarm = std::chrono::seconds(10);
 constexpr Nanos kYielding = std::chrono::seconds(5);
 // And so long, where no other may be told: then small containers may have the gap.
 constexpr Nanos kSlowest = std::chrono::minutes(1);
+// Somebody waits at an open connection: while CPU is short such a container counts for so many of its size.
+constexpr int kWebWeight = 8;
+
+bool isWeb(const Function& function) {
+  return function.web.kind != WebKind::none ||
+         std::any_of(function.methods.begin(), function.methods.end(),
+                     [](const Method& method) { return method.web.kind != WebKind::none; });
+}
 
 }  // namespace
 
 plan::Claim Fleet::Impl::claimOf(const Function& function, int count, Time since) const {
   const bool works = calls.demandOf(function.id).queued > 0;
-  const bool web = function.web.kind != WebKind::none ||
-                   std::any_of(function.methods.begin(), function.methods.end(),
-                               [](const Method& method) { return method.web.kind != WebKind::none; });
-  return {function.workspace, function.id, withDefaults(function.resources), count, works, web, since};
+  return {function.workspace, function.id, withDefaults(function.resources), count, works, isWeb(function), since};
 }
 
 std::vector<plan::WorkerView> Fleet::Impl::workerViews() const {
@@ -230,6 +235,7 @@ bool Fleet::Impl::order(Record& record, const plan::Placement& placement) {
   order->instance = instance.id;
   order->function = instance.function;
   order->resources = placement.reserved;
+  order->cpuWeight = placement.reserved.milliCpu * (isWeb(*record.function) ? kWebWeight : 1);
   worker->second.port->start(*order);
   changed(instance);
   return true;

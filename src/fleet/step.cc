@@ -98,6 +98,7 @@ std::map<FunctionId, plan::FunctionView> Fleet::Impl::functionViews() const {
     view.slots = targetSlotsOf(*entry.function);
     view.queued = demand.queued;
     view.oldestQueued = demand.oldestQueued;
+    view.runTime = entry.runTime;
     view.failures = entry.failures;
     view.lastFailure = entry.lastFailure;
     views.emplace(id, std::move(view));

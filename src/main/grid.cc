@@ -11,6 +11,7 @@
 #include <optional>
 #include <thread>
 
+#include "base/priority.h"
 #include "blob/blob.h"
 #include "calls/calls.h"
 #include "catalog/catalog.h"
@@ -325,6 +326,7 @@ Grid::~Grid() {
 Result<void> Grid::run() {
   impl_->driver->start();
   impl_->builds->resume();
+  preferThisThread();
   const auto work = asio::make_work_guard(impl_->io);
   impl_->io.run();
   RETURN_IF_ERROR(impl_->logs->flush());

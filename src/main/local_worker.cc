@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/id.h"
 #include "base/loop.h"
+#include "base/priority.h"
 #include "sandbox/sandbox.h"
 #include "worker/image_shelf.h"
 #include "worker/worker.h"
@@ -120,6 +121,7 @@ Result<std::unique_ptr<LocalWorker>> LocalWorker::start(const Settings& settings
                                                  *impl->sandboxes, *impl->images);
   spawn(impl->io, impl->agent->run());
   impl->thread = std::thread([io = &impl->io] {
+    preferThisThread();
     const auto work = asio::make_work_guard(*io);
     io->run();
   });

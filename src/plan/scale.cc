@@ -11,18 +11,31 @@ constexpr Nanos kSettling = std::chrono::milliseconds(50);
 
 int containersFor(int inputs, int slots) { return inputs <= 0 ? 0 : (inputs + slots - 1) / slots; }
 
+constexpr Nanos kSoon = std::chrono::seconds(1);
+
+// Containers that run what waits within kSoon, when inputs are short: not one each.
+int containersByRate(const FunctionView& v, Time now) {
+  const auto work = v.runTime.count() * v.queued;
+  const auto each = kSoon.count() * v.slots;
+  const auto seconds = std::clamp<std::int64_t>((now - v.oldestQueued) / kSoon, 0, 20);
+  const auto containers = ((work + each - 1) / each) << seconds;
+  return static_cast<int>(std::min<std::int64_t>(containers, containersFor(v.queued, v.slots)));
+}
+
 void sooner(std::optional<Time>& at, Time other) {
   if (!at || other < *at) at = other;
 }
 
 // What the function shall have, all told, before the maximum.
-int wanted(const FunctionView& v, int live, bool mayGrow) {
+int wanted(const FunctionView& v, int live, bool mayGrow, Time now) {
+  const bool isShort = v.runTime > Nanos{0} && v.runTime < kSoon;  // who is busy now serves the queue in a moment
   int freeSlots = v.starting * v.slots;
   for (const auto& c : v.ready) freeSlots += std::max(v.slots - c.held, 0);
-  const int inUse = containersFor(v.queued + v.running, v.slots);
+  const int inUse = isShort ? std::max(containersFor(v.running, v.slots), containersByRate(v, now))
+                            : containersFor(v.queued + v.running, v.slots);
   int total = inUse;
   if (inUse > 0) total = std::max(total, inUse + v.scaling.bufferContainers);
-  if (v.queued > freeSlots) total = std::max(total, live + containersFor(v.queued - freeSlots, v.slots));
+  if (!isShort && v.queued > freeSlots) total = std::max(total, live + containersFor(v.queued - freeSlots, v.slots));
   if (!mayGrow) total = std::min(total, live);
   return std::max(total, v.scaling.minContainers);
 }
@@ -58,8 +71,10 @@ Scale scale(const FunctionView& view, Time now) {
   const Nanos window = std::max(v.scaling.scaleupWindow, v.ready.empty() ? Nanos{0} : kSettling);
   const bool waits = live > 0 && v.queued > 0 && now < v.oldestQueued + window;
   if (waits) sooner(plan.again, v.oldestQueued + window);
+  if (v.queued > 0 && v.runTime > Nanos{0} && v.runTime < kSoon)
+    sooner(plan.again, v.oldestQueued + (std::max<std::int64_t>((now - v.oldestQueued) / kSoon, 0) + 1) * kSoon);
   const int most = v.scaling.maxContainers > 0 ? std::max(v.scaling.maxContainers - v.leaving, 0) : 1'000'000;
-  const int total = std::min(wanted(v, live, !waits), most);
+  const int total = std::min(wanted(v, live, !waits, now), most);
   plan.start = std::max(total - live, 0);
   if (plan.start > 0 && v.failures > 0) {
     const auto next = v.lastFailure + backoff(v.failures);

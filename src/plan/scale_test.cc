@@ -122,6 +122,47 @@ TEST(Scale, AShortQueueIsGivenTheScaleupWindow) {
   EXPECT_EQ(scale(v, kNow + 2s).start, 1);
 }
 
+FunctionView shortOnes(int queued, int ready) {
+  FunctionView v;
+  v.runTime = 5ms;
+  v.queued = queued;
+  v.oldestQueued = kNow - 100ms;
+  v.running = ready;
+  for (int i = 0; i < ready; ++i) v.ready.push_back({InstanceId{"ta-" + std::to_string(i)}, 1, Time{}});
+  return v;
+}
+
+TEST(Scale, ShortInputsGetAsManyContainersAsRunThemInASecond) {
+  EXPECT_EQ(scale(shortOnes(50, 0), kNow).start, 1);
+  EXPECT_EQ(scale(shortOnes(1000, 0), kNow).start, 5);
+  EXPECT_EQ(scale(shortOnes(1000, 2), kNow).start, 3);
+  EXPECT_EQ(scale(shortOnes(50, 1), kNow).start, 0) << "it is done sooner than another would come";
+  auto concurrent = shortOnes(1000, 0);
+  concurrent.slots = 5;
+  EXPECT_EQ(scale(concurrent, kNow).start, 1);
+}
+
+TEST(Scale, AQueueThatLastsAllTheSameGetsTwiceAsManyEachSecond) {
+  const auto v = shortOnes(50, 1);
+  EXPECT_EQ(scale(v, kNow).again, v.oldestQueued + 1s);
+  EXPECT_EQ(scale(v, v.oldestQueued + 1s).start, 1);
+  EXPECT_EQ(scale(v, v.oldestQueued + 3s).start, 7);
+  EXPECT_EQ(scale(v, v.oldestQueued + 30s).start, 49);
+  EXPECT_EQ(scale(v, v.oldestQueued + 30s).again, v.oldestQueued + 31s);
+}
+
+TEST(Scale, LongInputsGetAContainerEach) {
+  auto v = shortOnes(50, 0);
+  v.runTime = 1s;
+  EXPECT_EQ(scale(v, kNow).start, 50);
+}
+
+TEST(Scale, ABufferStandsBesideShortInputsToo) {
+  auto v = shortOnes(10, 1);
+  v.scaling.bufferContainers = 2;
+  EXPECT_EQ(scale(v, kNow).start, 2);
+}
+
 TEST(Scale, WithoutAnyContainerTheWindowDoesNotDelay) {
   FunctionView v;
   v.scaling.scaleupWindow = 5s;

@@ -72,6 +72,10 @@ Result<void> limitV1(const CgroupLayout& layout, const std::string& below, const
     RETURN_IF_ERROR(
         put(file("cpu", "cpu.cfs_quota_us"), std::to_string(std::max<std::int64_t>(1000, limits.milliCpu * 100))));
   }
+  if (limits.cpuWeight > 0) {  // 1024 is what a cgroup has that says nothing
+    const auto shares = std::clamp<std::int64_t>(limits.cpuWeight * 1024 / 1000, 2, 262'144);
+    RETURN_IF_ERROR(put(file("cpu", "cpu.shares"), std::to_string(shares)));
+  }
   if (limits.pids > 0) RETURN_IF_ERROR(put(file("pids", "pids.max"), std::to_string(limits.pids + 1)));
   return {};
 }
@@ -85,6 +89,10 @@ Result<void> limitV2(const std::string& directory, const Limits& limits) {
   if (limits.milliCpu > 0) {
     const auto quota = std::max<std::int64_t>(1000, limits.milliCpu * 100);
     RETURN_IF_ERROR(put(directory + "/cpu.max", std::to_string(quota) + " 100000"));
+  }
+  if (limits.cpuWeight > 0) {
+    const auto weight = std::clamp<std::int64_t>(limits.cpuWeight / 10, 1, 10'000);
+    RETURN_IF_ERROR(put(directory + "/cpu.weight", std::to_string(weight)));
   }
   if (limits.pids > 0) RETURN_IF_ERROR(put(directory + "/pids.max", std::to_string(limits.pids + 1)));
   return {};

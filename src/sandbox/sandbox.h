@@ -26,6 +26,7 @@ struct Bind {
 struct Limits {
   std::int64_t memoryBytes = 0;  // 0 = no limit
   std::int64_t milliCpu = 0;     // hard quota; 0 = no limit
+  std::int64_t cpuWeight = 0;    // what it counts for while CPU is short, in thousandths of a CPU; 0 = one CPU
   std::int64_t pids = 4096;
 };
 

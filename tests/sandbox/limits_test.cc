@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "base/fd.h"
 #include "fixture.h"
 
 namespace gridiron::sandbox {
@@ -39,6 +40,20 @@ TEST_F(Limiting, AQuotaOfTheProcessorIsHeld) {
   const double used = std::stod(run(spec).out);
   EXPECT_LT(used, 0.5);
   EXPECT_GT(used, 0.02);
+}
+
+TEST_F(Limiting, AWeightIsThatOfTheContainersGroup) {
+  Spec spec = python("import time; time.sleep(60)");
+  spec.limits.cpuWeight = 4000;
+  const auto sandbox = start(spec);
+  ASSERT_TRUE(sandbox.ok()) << sandbox.error().message;
+  std::string found;
+  for (const auto& group : traces(options_.instance, options_.stateDirectory)) {
+    const auto shares = readFile(group + "/cpu.shares"), weight = readFile(group + "/cpu.weight");
+    if (shares.ok()) found = *shares;
+    if (weight.ok()) found = *weight;
+  }
+  EXPECT_TRUE(found == "4096\n" || found == "400\n") << found;
 }
 
 }  // namespace gridiron::sandbox
