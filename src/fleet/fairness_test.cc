@@ -27,10 +27,11 @@ class FleetFairness : public FleetTest {
   void fillWithF(int inputs, std::int64_t memoryMb = 128) {
     change([&](Function& x) { x.resources.memoryMb = memoryMb; });
     queue(inputs);
-    for (const auto& order : std::vector(port.started)) {
-      makeReady(order.instance);
-      ofF.push_back(order.instance);
-      next(order.instance);
+    for (std::size_t i = 0; i < port.started.size(); ++i) {  // each that is ready makes way for the next start
+      ofF.push_back(port.started[i].instance);
+      makeReady(ofF.back());
+      next(ofF.back());
+      pass(50ms);
     }
   }
   // One after another, as the container's loop does it.
@@ -105,7 +106,7 @@ TEST_F(FleetFairness, WhereOnlyOneFitsFunctionsTakeTurns) {
   ASSERT_EQ(ofF.size(), 1u);
   function("fu-g");
   request(g);
-  pass(59s);
+  pass(59s - 50ms);
   EXPECT_TRUE(leaving().empty());
   EXPECT_EQ(fleet.nextDeadline(), clock.now() + 1s);
   pass(1s);
@@ -165,8 +166,29 @@ TEST_F(FleetFairness, AQueueGetsAsManyContainersAsThereIsRoomForAndNoMoreIsTried
   fleet.observe(counter);
   change([](Function& x) { x.resources.memoryMb = 128; });
   queue(2000);
+  for (int i = 0; i < 5; ++i) pass(2s);
   EXPECT_EQ(startedOf(f), 8);
   EXPECT_EQ(tried, 8);
+}
+
+TEST_F(FleetFairness, AsManyContainersStartAtOnceAsThereAreCores) {
+  change([](Function& x) { x.resources.memoryMb = 128; });
+  queue(2000);
+  EXPECT_EQ(startedOf(f), 2);
+  makeReady(lastStarted());
+  pass(50ms);
+  EXPECT_EQ(startedOf(f), 3) << "one is done";
+  pass(2s);
+  EXPECT_EQ(startedOf(f), 5) << "whoever takes longer waits for something, and does not compute";
+}
+
+TEST_F(FleetFairness, WhoHasNoContainerDoesNotStandBehindOthersStarts) {
+  change([](Function& x) { x.resources.memoryMb = 128; });
+  queue(2000);
+  function("fu-g");
+  request(g);
+  EXPECT_EQ(startedOf(g), 1);
+  EXPECT_EQ(startedOf(f), 2);
 }
 
 }  // namespace

@@ -108,6 +108,8 @@ struct Fleet::Impl {
   plan::Claim claimOf(const Function& function, int count, Time since) const;
   std::vector<plan::WorkerView> workerViews() const;
   std::vector<plan::WorkerView> viewsSoon(Nanos yielding);
+  int startsAtOnce(const WorkerId& worker) const;
+  std::map<WorkerId, int> startsThatCompute(plan::Placer& placer);
   Record& recordFor(const plan::Claim& claim, const InstanceId& name);
   WorkerId makeRoom(const plan::Claim& claim, const plan::Shares& shares);
   std::map<FunctionId, int> spare() const;

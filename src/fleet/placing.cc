@@ -12,6 +12,10 @@ constexpr Nanos kWarm = std::chrono::seconds(10);
 constexpr Nanos kYielding = std::chrono::seconds(5);
 // And so long, where no other may be told: then small containers may have the gap.
 constexpr Nanos kSlowest = std::chrono::minutes(1);
+// A container that starts computes for about so long (it imports). More at once than there are cores are ready no
+// sooner, and what runs beside them is slower.
+constexpr Nanos kComputing = std::chrono::seconds(2);
+
 // Somebody waits at an open connection: while CPU is short such a container counts for so many of its size.
 constexpr int kWebWeight = 8;
 
@@ -90,16 +94,21 @@ void Fleet::Impl::placeAll(std::vector<plan::Claim> claims) {
     const bool stays = !record.instance.worker.empty() && record.instance.state != InstanceState::draining;
     if (stays) shares.add(record.function->workspace, record.instance.function, record.reserved);
   }
+  auto starts = startsThatCompute(placer);
   while (const auto next = shares.next(claims)) {
     auto& claim = claims[*next];
-    const auto placement = placer.place(claim.each);
+    // Who has none does not stand behind others' further ones.
+    const auto crowded = shares.hasNone(claim) ? plan::Placer::Crowded::take : plan::Placer::Crowded::avoid;
+    const auto placement = placer.place(claim.each, crowded);
     if (placement && order(recordFor(claim, named[*next]), *placement)) {
       shares.add(claim.workspace, claim.function, placement->reserved);
+      if (++starts[placement->worker] >= startsAtOnce(placement->worker)) placer.crowd(placement->worker);
+      sooner(again, clock.now() + kComputing);
       --claim.count;
       continue;
     }
     claim.count = 0;
-    if (placement) continue;
+    if (placement || placer.fits(claim.each)) continue;
     if (const auto why = plan::impossible(claim.each, views)) {
       refuse(recordFor(claim, named[*next]), *why);
     } else if (claim.works) {  // a minimum does not push out others
@@ -115,6 +124,25 @@ void Fleet::Impl::placeAll(std::vector<plan::Claim> claims) {
       if (!worker.empty()) placer.withhold(worker);
     }
   }
+}
+
+int Fleet::Impl::startsAtOnce(const WorkerId& worker) const {
+  const auto it = workers.find(worker);
+  return it == workers.end() ? 0 : std::max(static_cast<int>(it->second.worker.milliCpu / 1000), 2);
+}
+
+// How many containers begin on each worker just now. Those with enough of them are crowded.
+std::map<WorkerId, int> Fleet::Impl::startsThatCompute(plan::Placer& placer) {
+  std::map<WorkerId, int> starts;
+  for (const auto& [id, record] : records) {
+    const auto& instance = record.instance;
+    if (instance.worker.empty() || instance.state != InstanceState::starting) continue;
+    const auto until = instance.orderedAt + kComputing;
+    if (clock.now() >= until) continue;
+    sooner(again, until);
+    if (++starts[instance.worker] >= startsAtOnce(instance.worker)) placer.crowd(instance.worker);
+  }
+  return starts;
 }
 
 Fleet::Impl::Record& Fleet::Impl::recordFor(const plan::Claim& claim, const InstanceId& name) {

@@ -52,7 +52,7 @@ Placer::Placer(std::vector<WorkerView> workers) {
   for (auto& worker : workers) {
     rows_.push_back({worker.freeMilliCpu, worker.allMilliCpu, worker.freeMemoryMb,
                      static_cast<std::int32_t>(worker.freeGpus.size()),
-                     static_cast<std::int32_t>(worker.allGpus.size())});
+                     static_cast<std::int32_t>(worker.allGpus.size()), false});
     auto& gpus = freeGpus_.emplace_back();
     for (const auto& gpu : worker.freeGpus) gpus.push_back(modelOf(gpu));
     ids_.push_back(std::move(worker.id));
@@ -94,7 +94,7 @@ void Placer::take(std::size_t worker, const Resources& reserved, const std::vect
   row.freeGpus -= reserved.gpuCount;
 }
 
-std::optional<Placement> Placer::place(const Resources& want) {
+std::optional<std::size_t> Placer::find(const Resources& want, Crowded crowded) {
   // Smaller is better; of equal ones the first is, which has the smallest id.
   const auto rank = [&](const Row& row) {
     const bool unbroken = row.allGpus > 0 && row.freeGpus == row.allGpus;
@@ -103,21 +103,33 @@ std::optional<Placement> Placer::place(const Resources& want) {
   const auto& fits = fitting(want.gpuType);
   std::size_t best = rows_.size();
   for (std::size_t i = 0; i < rows_.size(); ++i) {
+    if (rows_[i].crowded && crowded == Crowded::avoid) continue;
     if (!hasRoom(rows_[i], want) || (best < rows_.size() && rank(rows_[i]) >= rank(rows_[best]))) continue;
     if (want.gpuCount == 0 || gpusFitting(i, fits) >= want.gpuCount) best = i;
   }
-  if (best == rows_.size()) return std::nullopt;
-  Placement placement{ids_[best], want};
-  placement.reserved.milliCpu = std::min(want.milliCpu, rows_[best].allMilliCpu);
-  take(best, placement.reserved, fits);
+  return best == rows_.size() ? std::nullopt : std::optional(best);
+}
+
+std::optional<Placement> Placer::place(const Resources& want, Crowded crowded) {
+  const auto best = find(want, crowded);
+  if (!best) return std::nullopt;
+  Placement placement{ids_[*best], want};
+  placement.reserved.milliCpu = std::min(want.milliCpu, rows_[*best].allMilliCpu);
+  take(*best, placement.reserved, fitting(want.gpuType));
   return placement;
 }
 
-void Placer::withhold(const WorkerId& worker) {
+Placer::Row* Placer::rowOf(const WorkerId& worker) {
   const auto id = std::lower_bound(ids_.begin(), ids_.end(), worker);
-  if (id == ids_.end() || *id != worker) return;
-  auto& row = rows_[static_cast<std::size_t>(id - ids_.begin())];
-  row.freeMilliCpu = row.freeMemoryMb = -1;
+  return id == ids_.end() || *id != worker ? nullptr : &rows_[static_cast<std::size_t>(id - ids_.begin())];
+}
+
+void Placer::crowd(const WorkerId& worker) {
+  if (auto* row = rowOf(worker)) row->crowded = true;
+}
+
+void Placer::withhold(const WorkerId& worker) {
+  if (auto* row = rowOf(worker)) row->freeMilliCpu = row->freeMemoryMb = -1;
 }
 
 std::vector<std::optional<Placement>> place(std::span<const Resources> wants, std::vector<WorkerView> workers) {

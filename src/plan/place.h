@@ -35,8 +35,13 @@ struct Placement {
 class Placer {
  public:
   explicit Placer(std::vector<WorkerView> workers);
-  // Where it goes, which is taken from then on; empty where there is no room now.
-  std::optional<Placement> place(const Resources& want);
+  enum class Crowded { avoid, take };
+  // Where it goes, which is taken from then on; empty where there is no room now, or only on crowded workers.
+  std::optional<Placement> place(const Resources& want, Crowded crowded = Crowded::avoid);
+  // Is there room, on crowded workers too?
+  bool fits(const Resources& want) { return find(want, Crowded::take).has_value(); }
+  // It has enough to do for now.
+  void crowd(const WorkerId& worker);
   // Nothing more goes there.
   void withhold(const WorkerId& worker);
 
@@ -45,7 +50,10 @@ class Placer {
   struct Row {                  // what a placement looks at
     std::int64_t freeMilliCpu, allMilliCpu, freeMemoryMb;
     std::int32_t freeGpus, allGpus;
+    bool crowded;
   };
+  std::optional<std::size_t> find(const Resources& want, Crowded crowded);
+  Row* rowOf(const WorkerId& worker);
   Model modelOf(const std::string& gpu);
   const std::vector<bool>& fitting(const std::string& wanted);
   static bool hasRoom(const Row& row, const Resources& want);

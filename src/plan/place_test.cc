@@ -123,6 +123,15 @@ TEST(Place, ChoosesAmongManyWorkersAsByLookingAtEachInFull) {
   }
 }
 
+TEST(Place, ACrowdedWorkerIsAvoidedUnlessOneInsists) {
+  Placer placer({worker("a", 4000, 500)});
+  placer.crowd(WorkerId{"a"});
+  EXPECT_FALSE(placer.place(want(0, 300)));
+  EXPECT_TRUE(placer.fits(want(0, 300)));
+  EXPECT_EQ(placer.place(want(0, 300), Placer::Crowded::take)->worker.value, "a");
+  EXPECT_FALSE(placer.fits(want(0, 300)));
+}
+
 TEST(Place, NothingGoesToAWorkerThatIsWithheld) {
   Placer placer({worker("a", 4000, 500), worker("b", 4000, 8000)});
   placer.withhold(WorkerId{"a"});

@@ -78,7 +78,7 @@ std::vector<Busy> Shares::mayYield(const Claim& claim, std::vector<Busy> busy) c
 }
 
 std::vector<Busy> Shares::mayTakeTurns(const Claim& claim, std::vector<Busy> busy, Time now) const {
-  if (part(of(Function{claim.workspace, claim.function})) > 0) return {};
+  if (!hasNone(claim)) return {};
   std::erase_if(busy, [&](const Busy& b) { return b.function == claim.function || now < b.readyAt + kTurn; });
   std::stable_sort(busy.begin(), busy.end(), [](const auto& a, const auto& b) { return a.readyAt < b.readyAt; });
   return busy;

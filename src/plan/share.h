@@ -48,6 +48,9 @@ class Shares {
   // longest waiting.
   std::optional<std::size_t> next(std::span<const Claim> claims) const;
 
+  // It has no container at all.
+  bool hasNone(const Claim& claim) const { return !functions_.contains({claim.workspace, claim.function}); }
+
   // Of `busy`, those that may be told to go for one container of `claim`: who has them stays at least as well off, also
   // when all of them go, as the claim's function is with it. Longest ready first.
   std::vector<Busy> mayYield(const Claim& claim, std::vector<Busy> busy) const;
