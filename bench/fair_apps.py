@@ -1,6 +1,5 @@
 """The other app of `fairness`: a function that gives back what it is given. Run by its path it is that map's client."""
 import sys
-import time
 
 import modal
 
@@ -13,11 +12,9 @@ def same(x):
 
 
 if __name__ == "__main__":
-    count = int(sys.argv[1])
-    started, seen = time.monotonic(), 0
+    seen = 0
     print("begun", flush=True)
-    for _ in modal.Function.from_name("bench-map", "same").map(range(count), order_outputs=False):
+    for _ in modal.Function.from_name("bench-map", "same").map(range(int(sys.argv[1])), order_outputs=False):
         seen += 1
-        if seen % 1000 == 0:
-            print(seen, f"{seen / (time.monotonic() - started):.0f}/s", flush=True)
-    print("done", seen, flush=True)
+        if seen % 100 == 0:
+            print(seen, flush=True)

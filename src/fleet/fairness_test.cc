@@ -139,21 +139,14 @@ TEST_F(FleetFairness, AContainerThatWasUsedJustNowStaysWarmBesideALongQueue) {
   EXPECT_TRUE(fleet.killSwitch(warm)) << "nobody came";
 }
 
-TEST_F(FleetFairness, WhileCpuIsShortAWebFunctionCountsForMoreThanItsSize) {
-  change([](Function& x) { x.resources.milliCpu = 500; });
+TEST_F(FleetFairness, WhoServesTheWebIsPrompt) {
   request(f);
   function("fu-web");
-  change(
-      [](Function& x) {
-        x.resources.milliCpu = 500;
-        x.web.kind = WebKind::asgiApp;
-      },
-      "fu-web");
+  change([](Function& x) { x.web.kind = WebKind::asgiApp; }, "fu-web");
   request(FunctionId{"fu-web"});
   ASSERT_EQ(port.started.size(), 2u);
-  EXPECT_EQ(port.started[0].cpuWeight, 500);
-  EXPECT_EQ(port.started[1].cpuWeight, 4000);
-  EXPECT_EQ(port.started[1].resources.milliCpu, 500);
+  EXPECT_FALSE(port.started[0].prompt);
+  EXPECT_TRUE(port.started[1].prompt);
 }
 
 TEST_F(FleetFairness, AQueueGetsAsManyContainersAsThereIsRoomForAndNoMoreIsTried) {

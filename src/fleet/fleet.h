@@ -43,7 +43,7 @@ struct StartOrder {
   std::vector<MountOrder> mounts;
   std::string workdir;
   Resources resources;
-  std::int64_t cpuWeight = 0;     // while CPU is short, in thousandths of a CPU
+  bool prompt = false;            // somebody waits at an open connection: it gets CPU before those that are not
   std::vector<std::string> argv;  // empty: the client's entrypoint
   ImageId commitAsImage;
   Nanos grace = std::chrono::seconds(30);

@@ -16,9 +16,6 @@ constexpr Nanos kSlowest = std::chrono::minutes(1);
 // sooner, and what runs beside them is slower.
 constexpr Nanos kComputing = std::chrono::seconds(2);
 
-// Somebody waits at an open connection: while CPU is short such a container counts for so many of its size.
-constexpr int kWebWeight = 8;
-
 bool isWeb(const Function& function) {
   return function.web.kind != WebKind::none ||
          std::any_of(function.methods.begin(), function.methods.end(),
@@ -263,7 +260,7 @@ bool Fleet::Impl::order(Record& record, const plan::Placement& placement) {
   order->instance = instance.id;
   order->function = instance.function;
   order->resources = placement.reserved;
-  order->cpuWeight = placement.reserved.milliCpu * (isWeb(*record.function) ? kWebWeight : 1);
+  order->prompt = isWeb(*record.function);
   worker->second.port->start(*order);
   changed(instance);
   return true;

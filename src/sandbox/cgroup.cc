@@ -57,9 +57,45 @@ Result<void> delegate(const std::string& directory) {
   return {};
 }
 
-Result<void> limitV1(const CgroupLayout& layout, const std::string& below, const Limits& limits) {
-  const auto file = [&](const char* controller, const char* name) {
-    return layout.mountOf(controller) + below + "/" + name;
+// Where the hierarchy at `mount` has the cgroups of prompt or of patient containers.
+std::string parentIn(const CgroupLayout& layout, const std::string& mount, const std::string& group, bool prompt) {
+  const bool sharesCpu = layout.kind == HostFacts::Cgroups::v2 || mount == layout.mountOf("cpu");
+  const std::string top = mount + "/" + group;
+  return sharesCpu ? top + "/" + (prompt ? kPrompt : kPatient) : top;
+}
+
+// 0755; false: it is there already.
+Result<bool> makeGroup(const std::string& directory) {
+  if (::mkdir(directory.c_str(), 0755) == 0) return true;
+  if (errno == EEXIST) return false;
+  return errnoError("mkdir " + directory);
+}
+
+// Makes kPrompt or kPatient. The kernel runs who is not `idle` at once, and gives a group that is three shares where an
+// ordinary one has 1024 (or a weight of 100); a kernel before 5.15 knows only shares.
+Result<void> makeTurn(const std::string& directory, bool prompt) {
+  ASSIGN_OR_RETURN(const bool made, makeGroup(directory));
+  if (!made) return {};
+  const auto has = [&](const char* file) { return ::access((directory + file).c_str(), W_OK) == 0; };
+  const bool idle = has("/cpu.idle");
+  if (!prompt) return idle ? put(directory + "/cpu.idle", "1") : Result<void>{};
+  if (has("/cpu.weight")) return put(directory + "/cpu.weight", idle ? "1" : "300");
+  return put(directory + "/cpu.shares", idle ? "10" : "3072");
+}
+
+// Makes what is above a container's cgroup.
+Result<void> makeParent(const std::string& top, const std::string& parent, bool pure, bool prompt) {
+  RETURN_IF_ERROR(makeGroup(top));
+  if (pure) RETURN_IF_ERROR(delegate(top));
+  if (parent == top) return {};
+  RETURN_IF_ERROR(makeTurn(parent, prompt));
+  return pure ? delegate(parent) : Result<void>{};
+}
+
+Result<void> limitV1(const CgroupLayout& layout, const std::string& group, const std::string& name,
+                     const Limits& limits) {
+  const auto file = [&](const char* controller, const char* what) {
+    return parentIn(layout, layout.mountOf(controller), group, limits.prompt) + "/" + name + "/" + what;
   };
   if (limits.memoryBytes > 0) {
     const std::string bytes = std::to_string(limits.memoryBytes);
@@ -103,6 +139,18 @@ std::vector<std::string> childrenOf(const std::string& directory) {
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
     if (entry.is_directory(ignored)) out.push_back(entry.path().string());
+  }
+  return out;
+}
+
+// The cgroups below `top`, each after those below it.
+std::vector<std::string> below(const std::string& top) {
+  std::vector<std::string> out;
+  for (const std::string& child : childrenOf(top)) {
+    if (child == top + "/" + kPrompt || child == top + "/" + kPatient) {
+      for (std::string& container : childrenOf(child)) out.push_back(std::move(container));
+    }
+    out.push_back(child);
   }
   return out;
 }
@@ -199,13 +247,10 @@ Result<Cgroup> Cgroup::make(const CgroupLayout& layout, const std::string& group
   Cgroup out;
   const bool pure = layout.kind == HostFacts::Cgroups::v2;
   if (pure) RETURN_IF_ERROR(delegate(layout.unified));
-  const std::string below = "/" + group + "/" + name;
   for (const std::string& mount : hierarchies(layout)) {
-    if (::mkdir((mount + "/" + group).c_str(), 0755) != 0 && errno != EEXIST) {
-      return errnoError("mkdir " + mount + "/" + group);
-    }
-    if (pure) RETURN_IF_ERROR(delegate(mount + "/" + group));
-    const std::string directory = mount + below;
+    const std::string parent = parentIn(layout, mount, group, limits.prompt);
+    RETURN_IF_ERROR(makeParent(mount + "/" + group, parent, pure, limits.prompt));
+    const std::string directory = parent + "/" + name;
     if (::mkdir(directory.c_str(), 0755) != 0) return errnoError("mkdir " + directory);
     out.directories_.push_back(directory);
     if (mount == layout.unified) {
@@ -217,19 +262,49 @@ Result<Cgroup> Cgroup::make(const CgroupLayout& layout, const std::string& group
     if (!out.tasks_.back().valid()) return errnoError("open " + directory + "/tasks");
   }
   out.layout_ = layout;
-  out.below_ = below;
+  out.group_ = group;
+  out.name_ = name;
+  out.prompt_ = limits.prompt;
+  out.nameFiles();
   RETURN_IF_ERROR(out.limit(limits));
-  const std::string cpu = layout.mountOf("cpu");
-  if (pure) out.weight_ = layout.unified + below + "/cpu.weight";
-  if (!cpu.empty()) out.weight_ = cpu + below + "/cpu.shares";
-  out.memoryEvents_ =
-      pure ? layout.unified + below + "/memory.events" : layout.mountOf("memory") + below + "/memory.oom_control";
   return out;
 }
 
-Result<void> Cgroup::limit(const Limits& limits) {
+std::string Cgroup::directoryIn(const std::string& mount) const {
+  return parentIn(layout_, mount, group_, prompt_) + "/" + name_;
+}
+
+void Cgroup::nameFiles() {
   const bool pure = layout_.kind == HostFacts::Cgroups::v2;
-  return pure ? limitV2(layout_.unified + below_, limits) : limitV1(layout_, below_, limits);
+  const std::string cpu = pure ? layout_.unified : layout_.mountOf("cpu");
+  weight_ = cpu.empty() ? "" : directoryIn(cpu) + (pure ? "/cpu.weight" : "/cpu.shares");
+  memoryEvents_ = pure ? directoryIn(layout_.unified) + "/memory.events"
+                       : directoryIn(layout_.mountOf("memory")) + "/memory.oom_control";
+}
+
+Result<void> Cgroup::limit(const Limits& limits) {
+  if (limits.prompt != prompt_) RETURN_IF_ERROR(takeTurn(limits.prompt));
+  if (layout_.kind == HostFacts::Cgroups::v2) return limitV2(directoryIn(layout_.unified), limits);
+  return limitV1(layout_, group_, name_, limits);
+}
+
+Result<void> Cgroup::takeTurn(bool prompt) {
+  const bool pure = layout_.kind == HostFacts::Cgroups::v2;
+  const std::string mount = pure ? layout_.unified : layout_.mountOf("cpu");
+  if (mount.empty()) return {};
+  const std::string from = directoryIn(mount);
+  prompt_ = prompt;
+  const std::string to = directoryIn(mount);
+  RETURN_IF_ERROR(makeParent(mount + "/" + group_, parentIn(layout_, mount, group_, prompt), pure, prompt));
+  RETURN_IF_ERROR(makeGroup(to));
+  directories_.push_back(to);
+  ASSIGN_OR_RETURN(const std::string processes, readFile(from + "/cgroup.procs"));
+  std::istringstream in(processes);
+  for (std::string pid; in >> pid;) RETURN_IF_ERROR(put(to + "/cgroup.procs", pid));
+  nameFiles();
+  RETURN_IF_ERROR(removeDirectory(from));
+  std::erase(directories_, from);
+  return {};
 }
 
 Cgroup::~Cgroup() { (void)remove().ok(); }
@@ -272,12 +347,11 @@ Result<void> sweepCgroups(const CgroupLayout& layout, const std::string& group) 
   std::vector<std::string> mounts = hierarchies(layout);
   std::reverse(mounts.begin(), mounts.end());  // v2 first: it kills at once
   for (const std::string& mount : mounts) {
-    const std::string top = mount + "/" + group;
-    for (const std::string& directory : childrenOf(top)) RETURN_IF_ERROR(killAllIn(directory));
+    for (const std::string& directory : below(mount + "/" + group)) RETURN_IF_ERROR(killAllIn(directory));
   }
   for (const std::string& mount : mounts) {
     const std::string top = mount + "/" + group;
-    for (const std::string& directory : childrenOf(top)) RETURN_IF_ERROR(removeDirectory(directory));
+    for (const std::string& directory : below(top)) RETURN_IF_ERROR(removeDirectory(directory));
     RETURN_IF_ERROR(removeDirectory(top));
   }
   return {};

@@ -24,7 +24,9 @@ struct CgroupLayout {
   std::string mountOf(const std::string& controller) const;
 };
 
-// The cgroup of one container: a directory in each hierarchy that is used. Undone by its destructor.
+// The cgroup of one container: a directory in each hierarchy that is used. Undone by its destructor. Where the CPU is
+// shared out there is a group between: kPrompt or kPatient. A prompt container that wakes runs before any patient one
+// that is on a CPU then; while both compute all the time, the patient together get a quarter.
 class Cgroup {
  public:
   Cgroup() = default;
@@ -36,7 +38,8 @@ class Cgroup {
   static Result<Cgroup> make(const CgroupLayout& layout, const std::string& group, const std::string& name,
                              const Limits& limits);
 
-  // Sets the limits anew; those that are 0 stay as they are.
+  // Sets the limits anew; those that are 0 stay as they are. Who becomes prompt or patient by it is moved to the other
+  // group between with its processes, which takes some milliseconds and is for those that start none meanwhile.
   Result<void> limit(const Limits& limits);
   // For CLONE_INTO_CGROUP; -1 where there is no v2.
   int unifiedFd() const { return unified_.get(); }
@@ -52,14 +55,22 @@ class Cgroup {
   Result<void> remove();
 
  private:
+  std::string directoryIn(const std::string& mount) const;
+  void nameFiles();
+  Result<void> takeTurn(bool prompt);
+
   CgroupLayout layout_;
-  std::string below_;  // the mounts
+  std::string group_, name_;
+  bool prompt_ = false;
   std::vector<std::string> directories_;
   std::string memoryEvents_;  // file with the `oom_kill` counter
   std::string weight_;        // file of its share of the processor, "" where there is none
   Fd unified_;
   std::vector<Fd> tasks_;
 };
+
+inline constexpr const char* kPrompt = "prompt";
+inline constexpr const char* kPatient = "patient";
 
 // Kills every process in the cgroups below `group`, waits for their end and removes them. Repeatable.
 Result<void> sweepCgroups(const CgroupLayout& layout, const std::string& group);

@@ -26,7 +26,8 @@ struct Bind {
 struct Limits {
   std::int64_t memoryBytes = 0;  // 0 = no limit
   std::int64_t milliCpu = 0;     // hard quota; 0 = no limit
-  std::int64_t cpuWeight = 0;    // what it counts for while CPU is short, in thousandths of a CPU; 0 = one CPU
+  std::int64_t cpuWeight = 0;    // what it counts for among its like while CPU is short, in thousandths; 0 = one CPU
+  bool prompt = false;           // runs as soon as it can, before those that are not; they keep a quarter of the CPU
   std::int64_t pids = 4096;
 };
 

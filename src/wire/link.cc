@@ -44,7 +44,8 @@ link::StartInstance toLink(const StartOrder& order) {
   addVariables(order.secrets, *message.mutable_secrets());
   for (const MountOrder& mount : order.mounts) *message.add_mounts() = toLink(mount);
   message.set_workdir(order.workdir);
-  message.set_milli_cpu(order.cpuWeight);
+  message.set_milli_cpu(order.resources.milliCpu);
+  message.set_prompt(order.prompt);
   message.set_memory_mb(order.resources.memoryMb);
   message.set_milli_cpu_limit(order.resources.milliCpuLimit);
   message.set_memory_limit_mb(order.resources.memoryLimitMb);

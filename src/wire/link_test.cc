@@ -19,7 +19,7 @@ TEST(Link, AnOrderArrivesWhole) {
   order.mounts = {{MountId{"mo-1"}, {{"/root/app.py", "ab", 0644, 7}}}};
   order.resources.milliCpu = 500;
   order.resources.memoryLimitMb = 256;
-  order.cpuWeight = 4000;
+  order.prompt = true;
   order.grace = 1500ms;
 
   const link::StartInstance message = toLink(order);
@@ -32,7 +32,8 @@ TEST(Link, AnOrderArrivesWhole) {
   EXPECT_EQ(message.secrets(0).value(), "t0ps3cret");
   EXPECT_EQ(message.mounts(0).files(0).path(), "/root/app.py");
   EXPECT_EQ(message.mounts(0).files(0).size(), 7u);
-  EXPECT_EQ(message.milli_cpu(), 4000);
+  EXPECT_EQ(message.milli_cpu(), 500);
+  EXPECT_TRUE(message.prompt());
   EXPECT_EQ(message.milli_cpu_limit(), 0);  // a request is no limit
   EXPECT_EQ(message.memory_limit_mb(), 256);
   EXPECT_EQ(message.grace_ms(), 1500);

@@ -77,6 +77,7 @@ sandbox::Spec specOf(const StartSetting& setting, const link::StartInstance& ord
   spec.limits.memoryBytes = order.memory_limit_mb() * 1024 * 1024;
   spec.limits.milliCpu = order.milli_cpu_limit();
   spec.limits.cpuWeight = order.milli_cpu();
+  spec.limits.prompt = order.prompt();
   if (!order.commit_as_image_id().empty()) spec.upper = changesDirectory(setting, order.task_id());
   return spec;
 }

@@ -74,8 +74,9 @@ def everything(grid) -> dict:
     name = hashlib.sha256(str(grid.data.resolve()).encode()).hexdigest()[:6]
     prefix = "gv" + hashlib.sha256(name.encode()).hexdigest()[:5]
     links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True).stdout.splitlines()
-    groups = [g for g in pathlib.Path("/sys/fs/cgroup").glob(f"*/gridiron-{name}/**/") if g.name != f"gridiron-{name}"]
-    groups += [g for g in pathlib.Path("/sys/fs/cgroup").glob(f"gridiron-{name}/**/") if g.name != f"gridiron-{name}"]
+    parents = (f"gridiron-{name}", "prompt", "patient")
+    groups = [g for g in pathlib.Path("/sys/fs/cgroup").glob(f"*/gridiron-{name}/**/") if g.name not in parents]
+    groups += [g for g in pathlib.Path("/sys/fs/cgroup").glob(f"gridiron-{name}/**/") if g.name not in parents]
     processes = []
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         try:

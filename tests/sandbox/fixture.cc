@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "sandbox/cgroup.h"
 #include "sandbox/network.h"
 
 namespace gridiron::sandbox {
@@ -30,8 +31,12 @@ std::set<std::string> traces(const std::string& instance, const std::string& sta
   std::set<std::string> out;
   std::error_code failed;
   for (const auto& hierarchy : fs::directory_iterator("/sys/fs/cgroup", failed)) {
-    for (const auto& group : fs::directory_iterator(hierarchy.path() / ("gridiron-" + instance), failed)) {
-      if (group.is_directory(failed)) out.insert(group.path());
+    const fs::path top = hierarchy.path() / ("gridiron-" + instance);
+    for (const fs::path& parent : {top, top / kPrompt, top / kPatient}) {  // stay, as the top does
+      for (const auto& group : fs::directory_iterator(parent, failed)) {
+        if (!group.is_directory(failed) || group.path() == top / kPrompt || group.path() == top / kPatient) continue;
+        out.insert(group.path());
+      }
     }
   }
   for (const auto& link : fs::directory_iterator("/sys/class/net", failed)) {

@@ -4,6 +4,7 @@
 
 #include "base/fd.h"
 #include "fixture.h"
+#include "sandbox/cgroup.h"
 
 namespace gridiron::sandbox {
 
@@ -42,18 +43,46 @@ TEST_F(Limiting, AQuotaOfTheProcessorIsHeld) {
   EXPECT_GT(used, 0.02);
 }
 
+// The cgroup of the one container that runs, in the hierarchy that shares out the CPU.
+std::string cpuGroup(const std::set<std::string>& traces) {
+  for (const auto& group : traces) {
+    if (readFile(group + "/cpu.shares").ok() || readFile(group + "/cpu.weight").ok()) return group;
+  }
+  return "";
+}
+
+std::string either(const std::string& v1, const std::string& v2) {
+  const auto first = readFile(v1), second = readFile(v2);
+  return first.ok() ? "v1 " + *first : second.ok() ? "v2 " + *second : "";
+}
+
 TEST_F(Limiting, AWeightIsThatOfTheContainersGroup) {
   Spec spec = python("import time; time.sleep(60)");
   spec.limits.cpuWeight = 4000;
   const auto sandbox = start(spec);
   ASSERT_TRUE(sandbox.ok()) << sandbox.error().message;
-  std::string found;
-  for (const auto& group : traces(options_.instance, options_.stateDirectory)) {
-    const auto shares = readFile(group + "/cpu.shares"), weight = readFile(group + "/cpu.weight");
-    if (shares.ok()) found = *shares;
-    if (weight.ok()) found = *weight;
+  const std::string group = cpuGroup(traces(options_.instance, options_.stateDirectory));
+  const std::string found = either(group + "/cpu.shares", group + "/cpu.weight");
+  EXPECT_TRUE(found == "v1 4096\n" || found == "v2 400\n") << found;
+}
+
+TEST_F(Limiting, WhoIsPromptRunsBeforeThosePatientAndLeavesThemAQuarter) {
+  for (const bool prompt : {false, true}) {
+    Spec spec = python("import time; time.sleep(60)");
+    spec.name += prompt ? "-prompt" : "-patient";
+    spec.limits.prompt = prompt;
+    const auto sandbox = start(spec);
+    ASSERT_TRUE(sandbox.ok()) << sandbox.error().message;
+    const std::filesystem::path group = cpuGroup(traces(options_.instance, options_.stateDirectory));
+    const std::string parent = group.parent_path();
+    EXPECT_EQ(group.parent_path().filename(), prompt ? kPrompt : kPatient);
+    const std::string share = either(parent + "/cpu.shares", parent + "/cpu.weight");
+    if (prompt) {
+      EXPECT_TRUE(share == "v1 10\n" || share == "v2 1\n") << share;
+    } else {
+      EXPECT_EQ(*readFile(parent + "/cpu.idle"), "1\n");
+    }
   }
-  EXPECT_TRUE(found == "4096\n" || found == "400\n") << found;
 }
 
 }  // namespace gridiron::sandbox
