@@ -369,6 +369,22 @@ TEST_F(ParkedContainers, TheLimitsAreThoseOfWhatItBecomes) {
   EXPECT_TRUE((*started)->wait().outOfMemory);
 }
 
+TEST_F(ParkedContainers, OneBecomesPromptAndLeavesNothing) {
+  const auto parent = zygote();
+  const auto before = traces(options_.instance, options_.stateDirectory);
+  const auto parked = park(parent);
+  ASSERT_TRUE(parked);
+  Spec spec = child(parent, "import time; time.sleep(60)");
+  spec.limits.prompt = true;
+  auto started = parked->become(spec);
+  ASSERT_TRUE(started.ok()) << started.error().message;
+  const auto groups = readFile("/proc/" + std::to_string((*started)->pid()) + "/cgroup");
+  ASSERT_TRUE(groups.ok());
+  EXPECT_THAT(*groups, HasSubstr("/prompt/"));
+  started->reset();
+  EXPECT_EQ(traces(options_.instance, options_.stateDirectory), before);
+}
+
 TEST_F(ParkedContainers, OneThatCannotBecomeItSaysWhyAndLeavesNothing) {
   const auto parent = zygote();
   const auto before = traces(options_.instance, options_.stateDirectory);
