@@ -159,6 +159,13 @@ class Calls {
   // nothing to do (yet; see nextDeadline).
   std::vector<Lease> lease(const InstanceId& instance, const FunctionId& function, int most = 1,
                            const std::string& ticket = {});
+  // Hands out this one input, for a way to the container that is not its asking: lease does not give it again, and
+  // nothing but `inputEnded` tells when it is ended without the container. Its request may have gone out, so it is
+  // never run again. Nothing when it does not wait (any more), when the container has no slot, or when what has waited
+  // longest for the function came by no door: the container is to ask for that first.
+  std::optional<Lease> take(const InstanceId& instance, const InputId& input);
+  // Has what waited longest for the function come by the door?
+  bool isWebNext(const FunctionId& function) const;
   // The store learns who holds what has run for two seconds, so that a restart need not run it again. Call every
   // second.
   void noteLeases();

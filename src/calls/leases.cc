@@ -114,7 +114,7 @@ std::vector<Lease> Calls::Impl::givenBefore(const InstanceId& instance) const {
   const auto& holder = holding->second;
   for (const auto& id : questions.at(instance).given) {
     const auto held = std::find(holder.held.begin(), holder.held.end(), id);
-    const bool runs = held != holder.held.end() && !holder.settledWithout.contains(id);
+    const bool runs = held != holder.held.end() && !holder.settledWithout.contains(id) && !holder.taken.contains(id);
     if (runs) leases.push_back(leaseOf(*inputs.at(id.value)));
   }
   return leases;
@@ -125,6 +125,7 @@ void Calls::Impl::tellHolder(const Input& input, Terminate terminate, const std:
   if (it == holders.end()) return;
   auto& holder = it->second;
   holder.settledWithout.emplace(input.id, clock.now());
+  if (holder.taken.contains(input.id)) return;  // who took it has heard
   if (terminate == Terminate::containers) {
     tell([&](CallsObserver& o) { o.interruptWanted(input.instance, why); });
     return;
@@ -147,7 +148,9 @@ void Calls::Impl::hearAsking(const InstanceId& instance) {
   const auto& function = it->second.queue->function;
   if (!function || function->maxConcurrentInputs > 1) return;
   const auto done = it->second.settledWithout;
-  for (const auto& [id, since] : done) release(it->second, id);
+  for (const auto& [id, since] : done) {
+    if (!it->second.taken.contains(id)) release(it->second, id);
+  }
   if (it->second.held.empty()) holders.erase(it);
 }
 
@@ -181,7 +184,8 @@ std::vector<Lease> Calls::lease(const InstanceId& instance, const FunctionId& id
     const auto slots = std::max(queue.function->maxConcurrentInputs, 1);
     if (running >= (batched && slots == 1 ? 1 : slotsOf(*queue.function))) {
       for (const auto& held : holder.held) {
-        if (!holder.settledWithout.contains(held)) leases.push_back(impl_->leaseOf(*impl_->find(held)));
+        if (!holder.settledWithout.contains(held) && !holder.taken.contains(held))
+          leases.push_back(impl_->leaseOf(*impl_->find(held)));
       }
       return leases;
     }
@@ -195,6 +199,24 @@ std::vector<Lease> Calls::lease(const InstanceId& instance, const FunctionId& id
     for (const auto* input : picked) impl_->questions.at(instance).given.push_back(input->id);
   }
   return leases;
+}
+
+bool Calls::isWebNext(const FunctionId& function) const {
+  const auto found = impl_->queues.find(function);
+  const auto* head = found == impl_->queues.end() ? nullptr : found->second.head();
+  return head && !head->call->durable();
+}
+
+std::optional<Lease> Calls::take(const InstanceId& instance, const InputId& id) {
+  auto* entry = impl_->find(id);
+  if (!entry || entry->state != InputState::queued || entry->call->unlined) return std::nullopt;
+  auto& queue = impl_->queueOf(entry->queue->id);
+  if (!queue.function || !isWebNext(queue.id)) return std::nullopt;
+  if (heldBy(instance) >= slotsOf(*queue.function)) return std::nullopt;
+  auto& holder = impl_->holderOf(instance, queue);
+  holder.taken.insert(id);
+  entry->call->taken = true;
+  return impl_->hand(holder, *entry);
 }
 
 void Calls::noteLeases() {

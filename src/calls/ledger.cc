@@ -284,6 +284,7 @@ void Calls::Impl::release(Holder& holder, const InputId& id) {
   std::erase(holder.held, id);
   std::erase(holder.toCancel, id);
   std::erase(holder.told, id);
+  holder.taken.erase(id);
   holder.settledWithout.erase(id);
   --holder.queue->running;
   forgetIdleQueue(*holder.queue);

@@ -81,6 +81,7 @@ struct CallEntry {
   int replaced = 0;                                // whose input was retried by the caller
   bool saved = false;                              // its row is in the store
   bool adopted = false;                            // from the store: what streams it had are gone
+  bool taken = false;                              // its input was, by take()
   Time touched{};                                  // last change or question
   std::optional<Time> clearedAt;
   std::unique_ptr<Streams> streams;                                     // from the first chunk on
@@ -92,7 +93,7 @@ struct CallEntry {
   std::vector<std::int64_t> wanted(const OutputQuery& query, std::int64_t after, std::int64_t upTo) const;
   CallInfo describe() const;
   bool durable() const { return call.kind != CallKind::web; }
-  bool begun() const { return streams && (!streams->out.untouched() || !streams->in.complete()); }
+  bool begun() const { return taken || (streams && (!streams->out.untouched() || !streams->in.complete())); }
   bool isReplaced(const Output& output) const {
     if (replaced == 0) return false;
     const auto& slot = byIndex.at(output.index);
@@ -162,6 +163,7 @@ struct Holder {
   std::map<InputId, Time> settledWithout;  // of those: since when cancelled or timed out; it does not know or say yet
   std::vector<InputId> toCancel;           // of those it has not been told
   std::vector<InputId> told;               // and has: to be cancelled
+  std::set<InputId> taken;                 // by take()
   Time toldAt{};
 };
 

@@ -37,6 +37,7 @@ struct StartOrder {
   ImageId image;
   std::string clientVersion;
   bool needsFastapi = false;
+  bool lane = false;               // it gets a door of its own for web requests
   std::string containerArguments;  // serialized for the client's entrypoint
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::pair<std::string, std::string>> secrets;  // over `environment`; masked in logs

@@ -279,6 +279,9 @@ const std::vector<Key>& keys() {
       {{"webhooks", "functions whose senders must sign: \"app/function scheme secret\" each (docs/web.md)"},
        [](S) -> std::string { return ""; },
        webhooks},
+      {{"fast_lane", "web requests go to their containers by sockets, past the client's input loop (docs/web.md)"},
+       [](S) -> std::string { return "false"; },
+       yesOrNo<&Settings::fastLane>},
       {{"zygote_memory",
         "MiB for processes that cold starts are forked from; 0: all are plain; auto: 1/16 of the machine, at most "
         "1024"},

@@ -30,6 +30,7 @@ struct Settings {
   std::vector<std::string> mirrors;               // image registries tried before an image's own
   bool inheritHostSettings = true;                // image builds use the host's apt, pip, proxy and CA settings
   std::vector<edge::ConfiguredWebhook> webhooks;  // functions whose senders must sign
+  bool fastLane = false;                       // web requests go to containers by sockets of their own, where they can
   std::optional<std::int64_t> zygoteMemoryMb;  // of the processes that cold starts are forked from; 0 = every start is
                                                // plain; nothing: as the machine allows
   Nanos clientSilence{};                       // after which an app that lives with its client is stopped

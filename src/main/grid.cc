@@ -116,6 +116,7 @@ struct Grid::Impl {
   std::unique_ptr<edge::BlobDoor> blobDoor;
   std::unique_ptr<edge::RpcServer> rpc;
   std::unique_ptr<edge::WebhookGuard> webhooks;
+  std::unique_ptr<edge::Lanes> lanes;
   std::unique_ptr<edge::Ingress> ingress;
   std::unique_ptr<edge::AdminApi> admin;
   std::unique_ptr<edge::Dash> dash;
@@ -162,7 +163,8 @@ Result<void> Grid::Impl::openControl() {
   meter = std::make_unique<Meter>(*store, clock);
   urls = std::make_unique<wire::WebUrls>(catalog->apps(), config);
   orders = std::make_unique<wire::CatalogOrders>(
-      *catalog, [this](const Function& function, auto& out) { wire::writeHandle(function, *urls, out); });
+      *catalog, [this](const Function& function, auto& out) { wire::writeHandle(function, *urls, out); },
+      settings.fastLane);
   fleet = std::make_unique<Fleet>(*store, *calls, catalog->apps(), *orders, *meter, clock);
   driver = std::make_unique<edge::Driver>(io, *calls, *fleet, catalog->apps(), *meter);
   driver->alsoEachSecond([this] { catalog->expire(); });
@@ -178,7 +180,11 @@ Result<void> Grid::Impl::openControl() {
 edge::WorkerLinks::Hooks Grid::Impl::linkHooks() {
   return {.lines = [this](const link::LogLines& lines) { logs->append(lines); },
           .built = [this](const link::BuildEvent& event) { builds->built(event); },
-          .file = [this](const link::FetchFileRequest& request) { return edge::fileFor(*catalog, request); }};
+          .file = [this](const link::FetchFileRequest& request) { return edge::fileFor(*catalog, request); },
+          .lanes =
+              [this](const WorkerId& worker, const std::string& folder) {
+                if (settings.fastLane) lanes->workerFolder(worker, folder);
+              }};
 }
 
 edge::IngressParts Grid::Impl::ingressParts() {
@@ -196,7 +202,8 @@ edge::IngressParts Grid::Impl::ingressParts() {
                 return token && token->workspace == function.workspace;
               },
           .blob = readBlob,
-          .webhooks = webhooks.get()};
+          .webhooks = webhooks.get(),
+          .lanes = lanes.get()};
 }
 
 edge::WebhookParts Grid::Impl::webhookParts() {
@@ -221,6 +228,7 @@ void Grid::Impl::openEdge() {
   logs = std::make_unique<edge::LogHub>(io, *store, *calls, *fleet, *wakes, clock);
   calls->observe(*logs);
   fleet->observe(*logs);
+  lanes = std::make_unique<edge::Lanes>(io, *calls, *fleet, catalog->apps(), *wakes);
   links = std::make_unique<edge::WorkerLinks>(
       io, *fleet, clock, edge::WorkerLinks::Options{.secret = workerSecret, .workspaceDomain = config.domain},
       linkHooks());
@@ -244,8 +252,13 @@ void Grid::Impl::openEdge() {
   gate = std::make_unique<edge::DiskGate>(io, *store);
   rpc = std::make_unique<edge::RpcServer>(io, clock, edge::identifyCallers(*catalog, *fleet, containerOf),
                                           edge::RpcServer::Options{.gate = gate.get()});
-  const edge::CallParts callParts{
-      .calls = *calls, .fleet = *fleet, .store = *store, .functions = catalog->apps(), .wakes = *wakes, .clock = clock};
+  const edge::CallParts callParts{.calls = *calls,
+                                  .fleet = *fleet,
+                                  .store = *store,
+                                  .functions = catalog->apps(),
+                                  .wakes = *wakes,
+                                  .clock = clock,
+                                  .hasLane = [this](const InstanceId& id) { return lanes->opens(id); }};
   edge::registerObjects(*rpc, objects, *builds);
   edge::registerCalls(*rpc, callParts);
   edge::registerContainers(*rpc, callParts);

@@ -74,6 +74,9 @@ worker::Options workerOptions(const Settings& settings, const LocalWorker::Optio
   const auto program = besideBinary("gridiron-zygote.py");
   if (!program.ok()) spdlog::warn("every start is plain: {}", program.error().message);
   if (program.ok()) out.zygoteProgram = *program;
+  const auto lane = besideBinary("gridiron-fast-lane.py");
+  if (!lane.ok()) spdlog::warn("there is no fast lane: {}", lane.error().message);
+  if (lane.ok()) out.laneProgram = *lane;
   const std::int64_t machine = static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
   out.zygoteMemoryBytes =
       settings.zygoteMemoryMb ? *settings.zygoteMemoryMb << 20 : worker::Zygotes::memoryFor(machine);

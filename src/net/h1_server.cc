@@ -40,6 +40,7 @@ class H1Server final : public Protocol {
   bool crowded() const { return out_.size() > kOutHigh; }
   bool closesAfter() const { return closeAfter_ || serving_->draining; }
   void closeAfter() { closeAfter_ = true; }
+  void beginRaw();  // what comes from here on is the exchange's, unparsed
   void bodyRead();  // there is room for more of it
   void answerComplete();
   void abort();
@@ -64,6 +65,7 @@ class H1Server final : public Protocol {
   std::string out_;
   std::shared_ptr<H1Exchange> current_;
   bool inBody_ = false;      // of current_'s request
+  bool raw_ = false;         // current_ has taken the connection over
   bool discarding_ = false;  // current_ is answered, its request not read to the end
   std::size_t discarded_ = 0;
   bool closeAfter_ = false;
@@ -102,6 +104,26 @@ class H1Exchange final : public ServedExchange {
       if (std::exchange(continuePending_, false) && !outHead_) server_->put("HTTP/1.1 100 Continue\r\n\r\n");
       co_await changed_.wait(kLong);
     }
+  }
+
+  bool readBuffered(std::string& out) override {
+    if (bodyError_) return false;
+    for (; !inbox_.empty(); inbox_.pop_front()) out += inbox_.front();
+    if (std::exchange(inboxBytes_, 0) > 0 && server_ != nullptr) server_->bodyRead();
+    return inEnd_ && inbox_.empty();
+  }
+
+  Task<Result<void>> upgrade(Headers headers) override {
+    if (outHead_ || !inEnd_) co_return Error{Code::internal, "it is too late to take the connection over"};
+    if (server_ == nullptr) co_return brokenOff();
+    CO_RETURN_IF_ERROR(checkAnswerHead(200, headers));
+    std::string head = "HTTP/1.1 101 Switching Protocols\r\n";
+    for (const auto& [name, value] : headers.fields()) head.append(name).append(": ").append(value).append("\r\n");
+    outHead_ = true;
+    inEnd_ = false;
+    server_->put(head + "\r\n");
+    server_->beginRaw();
+    co_return Result<void>();
   }
 
   Task<Result<void>> respond(int status, Headers headers, bool endStream) override {
@@ -343,6 +365,12 @@ void H1Server::put(std::string bytes) {
   carrier_.kick();
 }
 
+void H1Server::beginRaw() {
+  raw_ = inBody_ = closeAfter_ = true;
+  pump();
+  carrier_.kick();
+}
+
 void H1Server::bodyRead() {
   if (!inBody_) return;
   pump();
@@ -360,6 +388,12 @@ void H1Server::pump() {
 bool H1Server::step() {
   if (current_ && !inBody_) return false;
   if (inBody_ && !discarding_ && current_->inboxBytes() >= serving_->options.maxBufferedBody) return false;
+  if (raw_ && unparsed().empty()) return false;
+  if (raw_) {
+    current_->add(unparsed());
+    inAt_ = in_.size();
+    return false;
+  }
   const auto event = parser_.next(unparsed());
   const std::string_view piece = parser_.bodyPiece();
   inAt_ += parser_.consumed();

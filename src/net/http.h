@@ -51,6 +51,20 @@ class Exchange {
   // (bounded buffer). Errors: cancelled (peer gone), invalidArgument (malformed chunking).
   virtual Task<Result<std::optional<std::string>>> read() = 0;
 
+  // What has come of the body and was not read, at once, behind `out`. True: that was the end of it.
+  virtual bool readBuffered(std::string& out) {
+    (void)out;
+    return false;
+  }
+
+  // Takes the connection out of HTTP: 101 with `headers`, and from then on read() gives and write() takes its bytes as
+  // they are; finish() closes it. Only before any answer, for a request without a body. unimplemented where the
+  // protocol (HTTP/2) has nothing of the kind.
+  virtual Task<Result<void>> upgrade(Headers headers) {
+    (void)headers;
+    co_return Error{Code::unimplemented, "this connection cannot be taken over"};
+  }
+
   // Sends the head. `endStream` = there will be no body. Hop-by-hop headers are the door's own business.
   virtual Task<Result<void>> respond(int status, Headers headers, bool endStream) = 0;
   // Sends a piece of the body; returns when the peer's window and our buffer have room.

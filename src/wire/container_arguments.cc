@@ -1,5 +1,6 @@
 #include "wire/container_arguments.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -68,6 +69,14 @@ Result<std::vector<std::pair<std::string, std::string>>> secretsOf(Catalog& cata
   return std::vector<std::pair<std::string, std::string>>(merged.begin(), merged.end());
 }
 
+bool mayHaveLane(const Function& function, const App& app) {
+  if (function.singleUse || function.isBuilder || function.clientVersion.empty()) return false;
+  const auto off = app.tags.find("fast-lane");
+  if (off != app.tags.end() && off->second == "off") return false;
+  const auto isWeb = [](const Method& method) { return method.web.kind != WebKind::none; };
+  return function.web.kind != WebKind::none || std::any_of(function.methods.begin(), function.methods.end(), isWeb);
+}
+
 }  // namespace
 
 api::AppLayout writeLayout(const App& app, const Functions& functions, const HandleWriter& handle) {
@@ -107,6 +116,7 @@ Result<StartOrder> CatalogOrders::compose(const Instance& instance, const Functi
   order.needsFastapi = function.needsFastapi;
   order.resources = instance.resources;
   order.commitAsImage = function.commitAsImage;
+  order.lane = fastLane_ && mayHaveLane(function, app);
   order.environment = gridVariables(function);
   ASSIGN_OR_RETURN(order.containerArguments, containerArguments(instance, function, app, catalog_.apps(), handle_));
   ASSIGN_OR_RETURN(order.secrets, secretsOf(catalog_, function));

@@ -29,12 +29,15 @@ Result<std::string> containerArguments(const Instance& instance, const Function&
 // secrets (later ones win), its mounts. An Error names what is missing. `catalog` must outlive it.
 class CatalogOrders final : public StartOrders {
  public:
-  CatalogOrders(Catalog& catalog, HandleWriter handle) : catalog_(catalog), handle_(std::move(handle)) {}
+  // `fastLane`: web functions get it, but those of apps with the tag `fast-lane` = "off".
+  CatalogOrders(Catalog& catalog, HandleWriter handle, bool fastLane = false)
+      : catalog_(catalog), handle_(std::move(handle)), fastLane_(fastLane) {}
   Result<StartOrder> compose(const Instance& instance, const Function& function) override;
 
  private:
   Catalog& catalog_;
   const HandleWriter handle_;
+  const bool fastLane_;
 };
 
 }  // namespace gridiron::wire

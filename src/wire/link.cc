@@ -51,6 +51,7 @@ link::StartInstance toLink(const StartOrder& order) {
   message.set_memory_limit_mb(order.resources.memoryLimitMb);
   for (const std::string& argument : order.argv) message.add_argv(argument);
   message.set_commit_as_image_id(order.commitAsImage.value);
+  message.set_lane(order.lane);
   message.set_grace_ms(std::chrono::duration_cast<std::chrono::milliseconds>(order.grace).count());
   return message;
 }

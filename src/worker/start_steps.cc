@@ -18,6 +18,12 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kArgumentsPath = "/__modal/container_arguments.bin";
+constexpr const char* kLaneProgram = "/__modal/fast_lane.py";
+constexpr const char* kLaneDirectory = "/__modal/lane";
+// The client's own entrypoint, with the lane put in. Nothing of it stays in __main__, which becomes the entrypoint's.
+constexpr const char* kLaneStart =
+    "exec(compile(open('/__modal/fast_lane.py').read(), '/__modal/fast_lane.py', 'exec'), {'__name__': "
+    "'gridiron_lane'})";
 constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 std::string containerDirectory(const StartSetting& setting, const std::string& taskId) {
@@ -28,7 +34,12 @@ std::vector<std::string> argvOf(const link::StartInstance& order, const image::B
   if (order.argv_size() > 0) return {order.argv().begin(), order.argv().end()};
   // An image's ENTRYPOINT runs in front, as it would for `docker run`: it prepares and then executes its arguments.
   std::vector<std::string> argv = image.entrypoint;
-  argv.insert(argv.end(), {image.pythonPath, "-m", "modal._container_entrypoint"});
+  argv.push_back(image.pythonPath);
+  if (order.lane()) {
+    argv.insert(argv.end(), {"-c", kLaneStart});
+  } else {
+    argv.insert(argv.end(), {"-m", "modal._container_entrypoint"});
+  }
   return argv;
 }
 
@@ -62,6 +73,16 @@ Result<void> fillInArguments(const StartSetting& setting, const std::string& arg
   std::ofstream file(path, std::ios::binary);
   file << arguments << std::flush;
   return file ? Result<void>{} : errnoError("write " + path);
+}
+
+// The folder where it opens its door for web requests, and what opens it.
+Result<void> layDownLane(const StartSetting& setting, const link::StartInstance& order, sandbox::Spec& spec) {
+  if (!order.lane()) return {};
+  const std::string directory = containerDirectory(setting, order.task_id()) + "/lane";
+  RETURN_IF_ERROR(makeDirectories(directory, 0700));
+  spec.binds.push_back({setting.laneProgram, kLaneProgram, true});
+  spec.binds.push_back({directory, kLaneDirectory, false});
+  return {};
 }
 
 sandbox::Spec specOf(const StartSetting& setting, const link::StartInstance& order, const image::Built& image,
@@ -211,6 +232,7 @@ std::vector<std::pair<std::string, std::string>> environmentOf(const link::Start
   all["MODAL_SERVER_URL"] = fmt::format("http://127.0.0.1:{}", containerPort);
   all["MODAL_CONTAINER_ARGUMENTS_PATH"] = kArgumentsPath;
   all["MODAL_IS_REMOTE"] = "1";
+  if (order.lane()) all["GRIDIRON_LANE"] = std::string(kLaneDirectory) + "/door";
   all["MODAL_TASK_ID"] = order.task_id();
   all["MODAL_IMAGE_ID"] = order.image_id();
   return {all.begin(), all.end()};
@@ -235,7 +257,8 @@ Result<Started> startContainer(const StartSetting& setting, const link::StartIns
   }
   Started out;
   ASSIGN_OR_RETURN(const std::string why, useZygote(setting, order, image, spec, out));
-  if (useParked(setting, order, spec, steps, out)) return out;
+  // A parked container has no lane.
+  if (!order.lane() && useParked(setting, order, spec, steps, out)) return out;
   out.name = order.task_id();
   Fd importsEnd;
   if (spec.zygote) {
@@ -244,7 +267,10 @@ Result<Started> startContainer(const StartSetting& setting, const link::StartIns
     importsEnd = std::move(pipe.second);
     spec.imports = importsEnd.get();
   }
-  RETURN_IF_ERROR(steps.run("arguments", [&] { return layDownArguments(setting, order.container_arguments(), spec); }));
+  RETURN_IF_ERROR(steps.run("arguments", [&]() -> Result<void> {
+    RETURN_IF_ERROR(layDownArguments(setting, order.container_arguments(), spec));
+    return layDownLane(setting, order, spec);
+  }));
   const Result<void> started = startInSandbox(setting, spec, why, steps, out);
   if (started.ok()) return out;
   removeContainerFiles(setting, order.task_id());

@@ -103,6 +103,7 @@ link::WorkerHello selfOf(const Options& options) {
   self.set_milli_cpu(options.milliCpu);
   self.set_memory_mb(options.memoryMb);
   for (const std::string& gpu : options.gpus) self.add_gpus(gpu);
+  if (!options.laneProgram.empty()) self.set_lanes(options.dataDirectory + "/containers");
   return self;
 }
 
@@ -137,7 +138,8 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
                 {options.zygoteProgram, options.dataDirectory + "/zygotes", options.zygoteMemoryBytes}),
         setting{io,
                 startPool,
-                {&sandboxes, &images, options.dataDirectory, options.containerPort, &zygotes, &parking},
+                {&sandboxes, &images, options.dataDirectory, options.containerPort, &zygotes, &parking,
+                 options.laneProgram},
                 mounts,
                 sender(),
                 [this] { return flushed(shared_from_this()); },
@@ -190,6 +192,7 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
   }
 
   void obey(link::ToWorker command) {
+    if (options.laneProgram.empty() && command.has_start()) command.mutable_start()->set_lane(false);
     if (command.has_welcome()) spdlog::info("worker {} is connected to {}", options.workerId, options.controlUrl);
     tell([&](Agent& a) { a.command(std::move(command)); });
   }

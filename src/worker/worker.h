@@ -25,6 +25,7 @@ struct Options {
   int containerPort = 8401;            // of the door each container finds at its own 127.0.0.1
   int startThreads = 8;                // starts at once
   int builds = 2;                      // image builds at once
+  std::string laneProgram;             // guest/fast_lane.py; "" = no container has a lane
   std::string zygoteProgram;           // guest/zygote.py; "" = every start is plain
   std::int64_t zygoteMemoryBytes = 0;  // of all zygotes together; 0 = every start is plain
 };

@@ -54,6 +54,7 @@ class WorkerTest : public ::testing::Test {
     options.dataDirectory = scratch.path() + "/data";
     options.cacheDirectory = scratch.path() + "/cache";
     options.startThreads = 2;
+    options.laneProgram = "/fast_lane.py";
     worker.emplace(io, options, puppets, images);
     spawn(io, worker->run());
     EXPECT_TRUE(until([&] { return !control.told.empty(); }));
@@ -123,6 +124,18 @@ TEST_F(WorkerTest, StartsAContainerAsTheClientExpectsIt) {
   EXPECT_THAT(spec.environment,
               ::testing::IsSupersetOf({Pair("MODAL_SERVER_URL", "http://127.0.0.1:8401"), Pair("MODAL_TASK_ID", "ta-1"),
                                        Pair("LANG", "C.UTF-8"), Pair("PYTHONPATH", "/root:/pkg:/opt")}));
+}
+
+TEST_F(WorkerTest, AContainerWithALaneFindsAFolderForItsDoor) {
+  link::StartInstance with = order();
+  with.set_lane(true);
+  const sandbox::Spec& spec = started(with)->spec;
+  EXPECT_EQ(spec.argv.at(1), "-c");
+  EXPECT_THAT(spec.environment, ::testing::Contains(Pair("GRIDIRON_LANE", "/__modal/lane/door")));
+  const auto& folder = spec.binds.back();
+  EXPECT_EQ(folder.target, "/__modal/lane");
+  EXPECT_FALSE(folder.readOnly);
+  EXPECT_EQ(folder.source, control.told.at(0).hello().lanes() + "/ta-1/lane");
 }
 
 TEST_F(WorkerTest, TellsHowLongEachStepOfAStartTook) {

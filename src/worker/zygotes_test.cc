@@ -200,7 +200,7 @@ class ZygoteStarts : public ZygotesTest {
     EXPECT_NE(sandboxes.starts().back().zygote != nullptr, steps.phases().back().why != "");
     return steps.phases().back().why;
   }
-  StartSetting setting() { return {&sandboxes, &images, scratch.path() + "/data", 8401, &*zygotes, nullptr}; }
+  StartSetting setting() { return {&sandboxes, &images, scratch.path() + "/data", 8401, &*zygotes, nullptr, ""}; }
 
   testing::HandyImages images;
   link::StartInstance order;

@@ -1,6 +1,7 @@
 #include "edge/http/ingress.h"
 
 #include "edge/http/answers.h"
+#include "edge/http/lane_call.h"
 #include "edge/http/scope.h"
 #include "edge/http/web_call.h"
 
@@ -49,8 +50,9 @@ Result<std::shared_ptr<WebCall>> openCall(const IngressParts& parts, std::shared
   options.function = target.function->id;
   options.kind = CallKind::web;
   ASSIGN_OR_RETURN(CallId call, parts.calls.open(options));
+  wire::HttpScope scope = scopeOf(exchange->head(), address, target.web.kind);
   NewInput input;
-  input.args = Payload{DataFormat::pickle, wire::pickleScope(scopeOf(exchange->head(), address, target.web.kind)), {}};
+  input.args = Payload{DataFormat::pickle, wire::pickleScope(scope), {}};
   input.method = target.method;
   std::vector<NewInput> inputs;
   inputs.push_back(std::move(input));
@@ -60,7 +62,7 @@ Result<std::shared_ptr<WebCall>> openCall(const IngressParts& parts, std::shared
     return accepted.error();
   }
   return std::make_shared<WebCall>(
-      WebCall{parts, std::move(exchange), std::move(target), call, accepted->front().id, now, false});
+      WebCall{parts, std::move(exchange), std::move(target), call, accepted->front().id, now, std::move(scope), false});
 }
 
 // The app is told and its input cancelled; the container gets a moment to read the news from the call's stream.
@@ -84,6 +86,39 @@ Task<void> closeCall(std::shared_ptr<WebCall> web) {
     (void)co_await web->parts.wakes.wait(std::move(wakes), kLookAgain);
   }
   web->parts.calls.close(web->call);
+}
+
+// By what the container asks for and tells of: RPCs.
+Task<bool> serveByAsking(std::shared_ptr<WebCall> web) {
+  const std::shared_ptr<net::Exchange> exchange = web->exchange;
+  exchange->onGone([web] { web->parts.wakes.ring(Wake::outputs(web->call)); });
+  spawn(web->parts.io, pumpBody(web));
+  std::optional<Answer> failed = co_await pumpResponse(web);
+  web->ended = true;
+  web->parts.wakes.ring(Wake::room(web->call, Direction::in));
+  const bool gone = exchange->gone();
+  const bool answered = !failed && !gone;
+  if (failed && !gone) co_await reply(exchange, std::move(*failed));
+  exchange->onGone({});
+  spawn(web->parts.io, answered ? closeCall(web) : cancelCall(web));
+  co_return answered;
+}
+
+// True when the peer got the app's answer.
+Task<bool> serveCall(std::shared_ptr<WebCall> web) {
+  Lanes* lanes = web->parts.lanes;
+  std::shared_ptr<LanePlace> place;
+  if (lanes != nullptr) {
+    web->exchange->onGone([web, lanes] { lanes->forget(web->input); });
+    place = co_await lanes->enter(web->target.function->id, web->input, patienceOf(*web));
+  }
+  bool answered = false;
+  if (place) {
+    answered = co_await serveByLane(web, std::move(place), *lanes);
+  } else {
+    answered = co_await serveByAsking(web);
+  }
+  co_return answered;
 }
 
 // What its sender had to sign, if anything, is good; else it got its answer.
@@ -123,20 +158,8 @@ Task<void> Ingress::serve(std::shared_ptr<net::Exchange> exchange, FunctionAddre
     co_return;
   }
   std::shared_ptr<WebCall> web = *opened;
-  exchange->onGone([web] { web->parts.wakes.ring(Wake::outputs(web->call)); });
-  spawn(parts_.io, pumpBody(web));
-  std::optional<Answer> failed = co_await pumpResponse(web);
-  web->ended = true;
-  web->parts.wakes.ring(Wake::room(web->call, Direction::in));
-  const bool gone = exchange->gone();
-  if (failed && !gone) co_await reply(exchange, std::move(*failed));
-  exchange->onGone({});
-  if ((failed || gone) && !admitted->seen.empty()) parts_.webhooks->forget(admitted->seen);
-  if (failed || gone) {
-    spawn(parts_.io, cancelCall(web));
-  } else {
-    spawn(parts_.io, closeCall(web));
-  }
+  const bool answered = co_await serveCall(*opened);
+  if (!answered && !admitted->seen.empty()) parts_.webhooks->forget(admitted->seen);
 }
 
 }  // namespace gridiron::edge

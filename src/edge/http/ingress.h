@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/loop.h"
 #include "calls/calls.h"
+#include "edge/http/lanes.h"
 #include "edge/http/router.h"
 #include "edge/http/webhooks.h"
 #include "edge/rpc/wakes.h"
@@ -39,6 +40,8 @@ struct IngressParts {
   std::function<Task<Result<std::string>>(const BlobId&)> blob;
   // Which functions take signed requests only. Null: none.
   WebhookGuard* webhooks = nullptr;
+  // The containers' fast lanes. Null: every request is asked for by its container.
+  Lanes* lanes = nullptr;
   Nanos extraWait = std::chrono::minutes(5);  // for a place on a worker, beside the function's own time-outs
   Nanos firstChunkAfter = std::chrono::seconds(2);
 };

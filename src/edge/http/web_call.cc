@@ -1,24 +1,11 @@
 #include "edge/http/web_call.h"
 
-#include <algorithm>
-#include <charconv>
-
-#include "edge/http/scope.h"
-#include "edge/http/server_timing.h"
+#include "edge/http/web_response.h"
 
 namespace gridiron::edge {
 namespace {
 
 constexpr Nanos kLookAgain = std::chrono::seconds(30);
-
-std::optional<std::uint64_t> contentLength(const net::Headers& headers) {
-  auto text = headers.find("content-length");
-  std::uint64_t n = 0;
-  if (!text) return std::nullopt;
-  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), n);
-  if (error != std::errc{} || end != text->data() + text->size()) return std::nullopt;
-  return n;
-}
 
 // True when the call has it; false when there is no use in sending more.
 Task<bool> pushChunk(std::shared_ptr<WebCall> web, std::string chunk) {
@@ -55,140 +42,7 @@ Task<void> openInTime(std::shared_ptr<WebCall> web, std::shared_ptr<Opening> ope
   (void)co_await pushChunk(web, wire::requestChunk("", true));
 }
 
-// One response on its way out.
-class Response {
- public:
-  explicit Response(std::shared_ptr<WebCall> web) : web_(std::move(web)) {}
-
-  bool headSent() const { return sent_; }
-  bool complete() const { return complete_; }
-
-  // Sends what `chunks` hold. An error: the response cannot go on.
-  Task<Result<void>> take(std::vector<DataChunk> chunks) {
-    std::vector<wire::ResponseEvent> events;
-    for (DataChunk& chunk : chunks) {
-      if (!chunk.payload.blob.empty()) {
-        Result<std::string> bytes = co_await fetch(chunk.payload.blob);
-        if (!bytes.ok()) co_return bytes.error();
-        chunk.payload.data = std::move(*bytes);
-      }
-      Result<wire::ResponseEvent> event = wire::readResponseEvent(chunk.payload.data);
-      if (!event.ok()) co_return event.error();
-      events.push_back(std::move(*event));
-    }
-    Result<void> done = co_await send(std::move(events));
-    co_return done;
-  }
-
- private:
-  Task<Result<std::string>> fetch(const BlobId& blob) {
-    if (!web_->parts.blob) co_return makeError(Code::unimplemented, "the answer is in blob {}", blob.str());
-    Result<std::string> bytes = co_await web_->parts.blob(blob);
-    co_return bytes;
-  }
-
-  // Only the first start counts: an app whose request came late is started twice by its client.
-  Task<Result<void>> send(std::vector<wire::ResponseEvent> events) {
-    std::string body;
-    bool more = true, hasBody = false;
-    for (wire::ResponseEvent& event : events) {
-      auto* start = std::get_if<wire::ResponseStart>(&event);
-      if (start != nullptr && !start_ && start->status >= 200) start_ = std::move(*start);
-      auto* piece = std::get_if<wire::ResponseBody>(&event);
-      if (piece == nullptr || !start_ || !more) continue;
-      hasBody = true;
-      body += piece->body;
-      more = piece->more;
-    }
-    if (!start_) co_return Result<void>{};
-    Result<void> out;
-    if (!sent_ && hasBody && !more) {
-      out = co_await sendWhole(std::move(body));
-      co_return out;
-    }
-    if (!sent_) out = co_await sendHead();
-    if (out.ok() && hasBody) out = co_await sendBody(std::move(body), more);
-    co_return out;
-  }
-
-  net::Headers head() {
-    net::Headers headers = responseHeaders(start_->headers);
-    std::string timing = serverTiming(phasesOf(*web_));
-    if (!timing.empty()) headers.add("server-timing", std::move(timing));
-    declared_ = contentLength(headers);
-    const std::string& method = web_->exchange->head().method;
-    bodyless_ = method == "HEAD" || start_->status == 204 || start_->status == 304;
-    sent_ = true;
-    return headers;
-  }
-
-  Task<Result<void>> sendWhole(std::string body) {
-    net::Headers headers = head();
-    complete_ = true;
-    Result<void> out;
-    if (bodyless_) {
-      out = co_await web_->exchange->respond(start_->status, std::move(headers), true);
-    } else if (declared_ && *declared_ != body.size()) {
-      out = wrongLength(body.size());
-    } else {
-      out = co_await web_->exchange->answer(start_->status, std::move(headers), std::move(body));
-    }
-    co_return out;
-  }
-
-  Task<Result<void>> sendHead() {
-    net::Headers headers = head();
-    Result<void> out = co_await web_->exchange->respond(start_->status, std::move(headers), bodyless_);
-    co_return out;
-  }
-
-  Task<Result<void>> sendBody(std::string body, bool more) {
-    written_ += body.size();
-    if (declared_ && !bodyless_ && (written_ > *declared_ || (!more && written_ < *declared_)))
-      co_return wrongLength(written_);
-    Result<void> out;
-    if (!body.empty() && !bodyless_) out = co_await web_->exchange->write(std::move(body));
-    if (out.ok() && !more) {
-      complete_ = true;
-      if (!bodyless_) out = co_await web_->exchange->finish();
-    }
-    co_return out;
-  }
-
-  Error wrongLength(std::uint64_t written) const {
-    return makeError(Code::internal, "the function declared {} bytes and sent {}", *declared_, written);
-  }
-
-  std::shared_ptr<WebCall> web_;
-  std::optional<wire::ResponseStart> start_;
-  std::optional<std::uint64_t> declared_;
-  std::uint64_t written_ = 0;
-  bool sent_ = false, complete_ = false, bodyless_ = false;
-};
-
-Answer answerTo(const Output& output) {
-  const Outcome& outcome = output.outcome;
-  const bool neverRan = output.startedAt == Time{};
-  switch (outcome.status) {
-    case OutcomeStatus::timeout:
-      return timeoutAnswer(outcome.exception);
-    case OutcomeStatus::initFailure:
-      return startFailedAnswer(outcome.exception);
-    case OutcomeStatus::failure:
-      return neverRan ? startFailedAnswer(outcome.exception) : inputFailedAnswer(outcome.exception);
-    case OutcomeStatus::terminated:
-      return textAnswer(503, "The request was cancelled: " + outcome.exception);
-    case OutcomeStatus::success:
-      return textAnswer(502, "The function ended without an answer.");
-    default:
-      return lostContainerAnswer(outcome.exception);
-  }
-}
-
-Time heldUntil(const WebCall& web) {
-  const Function& function = *web.target.function;
-  return web.arrivedAt + function.timeout + function.startupTimeout + web.parts.extraWait;
-}
+Time heldUntil(const WebCall& web) { return web.arrivedAt + patienceOf(web); }
 
 void acknowledgeOut(const WebCall& web, std::int64_t upTo) {
   web.parts.calls.acknowledge(web.call, Direction::out, upTo);
@@ -196,6 +50,11 @@ void acknowledgeOut(const WebCall& web, std::int64_t upTo) {
 }
 
 }  // namespace
+
+Nanos patienceOf(const WebCall& web) {
+  const Function& function = *web.target.function;
+  return function.timeout + function.startupTimeout + web.parts.extraWait;
+}
 
 Task<void> pumpBody(std::shared_ptr<WebCall> web) {
   auto opening = std::make_shared<Opening>(web->parts.io);
@@ -263,7 +122,7 @@ std::vector<TimedPhase> phasesOf(const WebCall& web) {
 
 Task<std::optional<Answer>> pumpResponse(std::shared_ptr<WebCall> web) {
   const IngressParts& parts = web->parts;
-  Response response(web);
+  WebResponse response(web);
   std::int64_t after = 0;
   for (;;) {
     if (web->exchange->gone()) co_return std::nullopt;

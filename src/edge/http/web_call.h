@@ -20,8 +20,12 @@ struct WebCall {
   CallId call;
   InputId input;
   Time arrivedAt{};
+  wire::HttpScope scope;
   bool ended = false;  // the response is complete or given up: the body is not read any more
 };
+
+// How long the request is held before its answer begins.
+Nanos patienceOf(const WebCall& web);
 
 // Reads the request's body into the call's data-in, at the pace of the container. The first chunk is there at the
 // latest `firstChunkAfter` after the start. Ends with the body, the peer or the call.

@@ -17,6 +17,10 @@ class ReadExchange final : public net::Exchange {
     if (body_.empty()) co_return std::optional<std::string>();
     co_return std::optional<std::string>(std::exchange(body_, {}));
   }
+  bool readBuffered(std::string& out) override {
+    out += std::exchange(body_, {});
+    return true;
+  }
   Task<Result<void>> respond(int status, net::Headers headers, bool endStream) override {
     return inner_->respond(status, std::move(headers), endStream);
   }

@@ -105,6 +105,7 @@ struct WorkerLinks::Impl : std::enable_shared_from_this<WorkerLinks::Impl> {
     welcome.mutable_welcome()->set_workspace_domain(options.workspaceDomain);
     session->send(std::move(welcome));
     spdlog::info("worker {} ({}) has joined", worker.id.value, worker.host);
+    if (hooks.lanes) hooks.lanes(worker.id, hello.lanes());
     fleet.workerJoined(worker, *session, wire::readInstances(hello));
     for (auto& [image, build] : builds) handOut(build);
   }

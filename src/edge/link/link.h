@@ -23,6 +23,8 @@ class WorkerLinks {
     std::function<void(const link::BuildEvent&)> built;
     // The host file with the content that is asked for; notFound when there is none.
     std::function<Result<std::string>(const link::FetchFileRequest&)> file;
+    // Where containers of a worker that has joined open their lanes, on its machine; "": nowhere.
+    std::function<void(const WorkerId&, const std::string& folder)> lanes = nullptr;
   };
   struct Options {
     std::string secret;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <unordered_map>
 
@@ -23,6 +24,8 @@ struct CallParts {
   const Functions& functions;
   Wakes& wakes;  // an observer of calls and fleet
   const Clock& clock;
+  // Does the container take web inputs by a way of its own (edge/http/lanes)? Unset: none does.
+  std::function<bool(const InstanceId&)> hasLane = nullptr;
 };
 
 // What callers do with calls: FunctionMap, PutInputs, GetOutputs, FinishInputs, RetryInputs, FunctionCallCancel,

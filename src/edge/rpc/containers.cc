@@ -52,6 +52,7 @@ Task<Result<api::FunctionGetInputsResponse>> getInputs(CallParts parts, Context&
   auto definition = parts.functions.find(function);
   const bool single = definition && definition->singleUse;
   parts.fleet.askedForInputs(task);
+  const bool byLane = parts.hasLane && parts.hasLane(task);
   Patience patience(parts.wakes, context.call, kInputsPoll);
   for (;;) {
     api::FunctionGetInputsResponse out;
@@ -60,7 +61,8 @@ Task<Result<api::FunctionGetInputsResponse>> getInputs(CallParts parts, Context&
       out.add_inputs()->set_kill_switch(true);
       co_return out;
     }
-    std::vector<Lease> leases = parts.calls.lease(task, function, 1, context.idempotencyKey);
+    const int most = byLane && parts.calls.isWebNext(function) ? 0 : 1;
+    std::vector<Lease> leases = parts.calls.lease(task, function, most, context.idempotencyKey);
     for (const Lease& lease : leases) writeLease(lease, single, *out.add_inputs());
     if (!leases.empty() || patience.over()) co_return out;
     std::vector<Wake> wakes = {Wake::inputs(function), Wake::instance(task)};

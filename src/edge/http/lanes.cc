@@ -1,0 +1,258 @@
+#include "edge/http/lanes.h"
+
+#include <boost/asio/post.hpp>
+#include <deque>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+namespace gridiron::edge {
+namespace {
+
+constexpr std::size_t kMostIdle = 256;  // connections kept to one container
+
+// A container that was looked at.
+struct Lane {
+  FunctionId function;
+  std::string path;  // of its door; "": it has none
+  int busy = 0;
+  bool refusing = false;
+  std::vector<std::shared_ptr<LaneSocket>> idle;
+};
+
+struct Waiter {
+  explicit Waiter(asio::io_context& io) : changed(io) {}
+  InputId input;
+  bool done = false;
+  std::shared_ptr<LanePlace> place;
+  Notifier changed;
+};
+
+}  // namespace
+
+struct Lanes::State : std::enable_shared_from_this<State> {
+  State(asio::io_context& loop, Calls& c, Fleet& f, const Functions& table, Wakes& w)
+      : io(loop), calls(c), fleet(f), functions(table), wakes(w) {}
+
+  asio::io_context& io;
+  Calls& calls;
+  Fleet& fleet;
+  const Functions& functions;
+  Wakes& wakes;
+  bool closed = false;
+  std::unordered_map<WorkerId, std::string> folders;
+  std::unordered_map<InstanceId, Lane> lanes;
+  // Those that take requests, the least busy first.
+  std::unordered_map<FunctionId, std::set<std::pair<int, InstanceId>>> open;
+  std::unordered_map<FunctionId, std::deque<std::shared_ptr<Waiter>>> waiting;
+  std::unordered_map<InputId, std::shared_ptr<Waiter>> waiters;
+  std::unordered_map<InputId, std::shared_ptr<LanePlace>> running;
+  std::set<FunctionId> toPump;
+  const InputId* taking = nullptr;  // by us, now
+
+  Lane* find(const InstanceId& instance) {
+    const auto found = lanes.find(instance);
+    return found == lanes.end() ? nullptr : &found->second;
+  }
+
+  void close(Lane& lane, const InstanceId& id) {
+    lane.refusing = true;
+    const auto others = open.find(lane.function);
+    if (others != open.end()) {
+      others->second.erase({lane.busy, id});
+      if (others->second.empty()) open.erase(others);
+    }
+    for (const auto& socket : std::exchange(lane.idle, {})) socket->close();
+  }
+
+  void setBusy(Lane& lane, const InstanceId& id, int busy) {
+    if (!lane.refusing) {
+      auto& others = open[lane.function];
+      others.erase({lane.busy, id});
+      others.emplace(busy, id);
+    }
+    lane.busy = busy;
+  }
+
+  // A connection that works; null when the app takes no more.
+  std::shared_ptr<LaneSocket> socketOf(Lane& lane) {
+    while (!lane.idle.empty()) {
+      const auto socket = std::move(lane.idle.back());
+      lane.idle.pop_back();
+      if (socket->isQuiet()) return socket;
+      socket->close();
+    }
+    Result<std::shared_ptr<LaneSocket>> connected = LaneSocket::connect(io, lane.path);
+    return connected.ok() ? *connected : nullptr;
+  }
+
+  // A place for the input in the least busy container that has one.
+  std::shared_ptr<LanePlace> placeFor(const FunctionId& function, const InputId& input) {
+    for (;;) {
+      const auto others = open.find(function);
+      const auto definition = functions.find(function);
+      if (others == open.end() || !definition) return nullptr;
+      const int slots = slotsOf(*definition);
+      const auto free = [&](const auto& one) { return calls.heldBy(one.second) < slots; };
+      const auto chosen = std::find_if(others->second.begin(), others->second.end(), free);
+      if (chosen == others->second.end()) return nullptr;
+      const InstanceId id = chosen->second;
+      Lane& lane = lanes.at(id);
+      auto socket = socketOf(lane);
+      if (!socket) {
+        close(lane, id);
+        continue;
+      }
+      taking = &input;
+      const bool taken = calls.take(id, input).has_value();
+      taking = nullptr;
+      if (!taken) {
+        lane.idle.push_back(std::move(socket));
+        return nullptr;
+      }
+      setBusy(lane, id, lane.busy + 1);
+      auto place = std::make_shared<LanePlace>(LanePlace{std::move(socket), id, function, input, std::nullopt});
+      running.emplace(input, place);
+      return place;
+    }
+  }
+
+  void finish(const std::shared_ptr<Waiter>& waiter, std::shared_ptr<LanePlace> place = nullptr) {
+    if (std::exchange(waiter->done, true)) return;
+    waiter->place = std::move(place);
+    waiters.erase(waiter->input);
+    waiter->changed.notifyAll();
+  }
+
+  void pump(const FunctionId& function) {
+    const auto found = waiting.find(function);
+    if (found == waiting.end()) return;
+    auto& line = found->second;
+    while (!line.empty()) {
+      if (!line.front()->done) {
+        auto place = placeFor(function, line.front()->input);
+        if (!place) break;
+        finish(line.front(), std::move(place));
+      }
+      line.pop_front();
+    }
+    if (line.empty()) waiting.erase(found);
+  }
+
+  // Not from within what Calls tells.
+  void pumpSoon(const FunctionId& function) {
+    if (!waiting.contains(function)) return;
+    if (toPump.empty()) {
+      asio::post(io, [self = shared_from_this()] {
+        for (const auto& each : std::exchange(self->toPump, {})) {
+          if (!self->closed) self->pump(each);
+        }
+      });
+    }
+    toPump.insert(function);
+  }
+};
+
+Lanes::Lanes(asio::io_context& io, Calls& calls, Fleet& fleet, const Functions& functions, Wakes& wakes)
+    : state_(std::make_shared<State>(io, calls, fleet, functions, wakes)) {
+  calls.observe(*this);
+  fleet.observe(*this);
+}
+
+Lanes::~Lanes() {
+  state_->closed = true;
+  for (auto& [id, lane] : state_->lanes) state_->close(lane, id);
+}
+
+void Lanes::workerFolder(const WorkerId& worker, const std::string& folder) { state_->folders[worker] = folder; }
+
+bool Lanes::opens(const InstanceId& id) {
+  if (const Lane* known = state_->find(id)) return !known->path.empty();
+  const auto instance = state_->fleet.find(id);
+  if (!instance) return false;
+  Lane& lane = state_->lanes[id];
+  lane.function = instance->function;
+  const auto folder = state_->folders.find(instance->worker);
+  if (folder == state_->folders.end() || folder->second.empty()) return false;
+  const std::string path = folder->second + "/" + id.value + "/lane/door";
+  Result<std::shared_ptr<LaneSocket>> connected = LaneSocket::connect(state_->io, path);
+  if (!connected.ok()) return false;
+  lane.path = path;
+  lane.idle.push_back(*connected);
+  if (instance->state == InstanceState::ready) {
+    state_->open[lane.function].emplace(0, id);
+  } else {
+    lane.refusing = true;
+  }
+  state_->pumpSoon(lane.function);
+  return true;
+}
+
+Task<std::shared_ptr<LanePlace>> Lanes::enter(FunctionId function, InputId input, Nanos until) {
+  const auto state = state_;
+  if (!state->waiting.contains(function)) {
+    auto place = state->placeFor(function, input);
+    if (place) co_return place;
+  }
+  const auto waiter = std::make_shared<Waiter>(state->io);
+  waiter->input = input;
+  state->waiting[function].push_back(waiter);
+  state->waiters.emplace(input, waiter);
+  if (!waiter->done) (void)co_await waiter->changed.wait(until);
+  state->finish(waiter);
+  co_return waiter->place;
+}
+
+void Lanes::forget(const InputId& input) {
+  const auto found = state_->waiters.find(input);
+  if (found == state_->waiters.end()) return;
+  const auto waiter = found->second;
+  state_->finish(waiter);
+}
+
+void Lanes::leave(const std::shared_ptr<LanePlace>& place, Outcome outcome, bool reusable) {
+  auto& state = *state_;
+  state.running.erase(place->input);
+  (void)state.calls.settle(place->instance, place->input, std::move(outcome));
+  Lane* lane = state.find(place->instance);
+  const bool keep = lane != nullptr && reusable && !lane->refusing && lane->idle.size() < kMostIdle;
+  if (keep) lane->idle.push_back(place->socket);
+  if (!keep) place->socket->close();
+  if (lane != nullptr) state.setBusy(*lane, place->instance, lane->busy - 1);
+  if (state.closed) return;
+  state.pump(place->function);
+  // What is to be asked for may be next now; the question waits.
+  const auto demand = state.calls.demandOf(place->function);
+  if (demand.queued > 0) state.wakes.ring(Wake::inputs(place->function));
+}
+
+void Lanes::refuse(const InstanceId& instance) {
+  if (Lane* lane = state_->find(instance)) state_->close(*lane, instance);
+}
+
+void Lanes::inputStarted(const Input& input) {
+  if (state_->taking != nullptr && *state_->taking == input.id) return;
+  forget(input.id);
+  state_->pumpSoon(input.function);
+}
+
+void Lanes::inputEnded(const Input& input, const Outcome& outcome, bool) {
+  const auto found = state_->running.find(input.id);
+  if (found != state_->running.end()) {
+    found->second->verdict = outcome;
+    found->second->socket->interrupt();
+    return;
+  }
+  forget(input.id);
+  state_->pumpSoon(input.function);
+}
+
+void Lanes::instanceChanged(const Instance& instance) {
+  const auto found = state_->lanes.find(instance.id);
+  if (found == state_->lanes.end()) return;
+  if (instance.state == InstanceState::draining || instance.state == InstanceState::gone)
+    state_->close(found->second, instance.id);
+  if (instance.state == InstanceState::gone) state_->lanes.erase(found);
+}
+
+}  // namespace gridiron::edge

@@ -1,0 +1,164 @@
+"""Web requests by the fast lane: what the client's own loop does for them, the lane does."""
+
+import concurrent.futures
+import http.client
+import json
+import os
+
+import modal
+import pytest
+from conftest import CLIENT
+
+pytestmark = pytest.mark.skipif(os.environ.get("GRIDIRON_FAST_LANE") != "true", reason="the fast lane is off")
+
+
+@pytest.fixture(scope="module")
+def lanes(grid):
+    grid.deploy("lanes.py")
+    return grid
+
+
+class Bare:
+    """Requests to the bare ASGI app, over a connection of their own each."""
+
+    def __init__(self, grid):
+        self.grid = grid
+
+    def open(self, path, method="GET", body=None, headers={}):
+        connection = http.client.HTTPConnection("localhost", self.grid.port, timeout=30)
+        connection.request(method, "/-/lanes-bare" + path, body, headers)
+        return connection.getresponse()
+
+    def get(self, path, **how):
+        answer = self.open(path, **how)
+        return answer.status, answer.read()
+
+    def about(self):
+        return json.loads(self.get("/about?a=%20b")[1])
+
+
+@pytest.fixture(scope="module")
+def bare(lanes):
+    return Bare(lanes)
+
+
+def one(grid, word="hi", **more):
+    status, headers, body = grid.post("lanes-one", {"word": word, **more})
+    assert status == 200, body
+    return json.loads(body), headers
+
+
+def test_requests_come_by_the_lane_with_ids_of_their_own(lanes):
+    first, headers = one(lanes, "first")
+    assert first["lane"] and first["word"] == "first"
+    assert "run;dur=" in headers["server-timing"]
+    second, _ = one(lanes, "second")
+    assert second["task"] == first["task"] and second["lane"]
+    assert {first["input"], second["input"]}.isdisjoint({None}) and first["input"] != second["input"]
+    assert first["input"].startswith("in-") and first["call"] != second["call"]
+
+
+def test_an_exception_is_a_500_with_one_traceback_in_the_log(lanes):
+    status, _, body = lanes.post("lanes-one", {"raise": True})
+    assert status == 500
+    if CLIENT >= (1, 4):
+        lanes.wait_until(lambda: "ValueError: asked for trouble" in lanes.app_logs("lanes"), 10, "it is in the log")
+    assert one(lanes, "after")[0]["lane"]
+
+
+def test_a_sync_function_has_the_ids_too_and_they_are_not_mixed(lanes):
+    with concurrent.futures.ThreadPoolExecutor(8) as many:
+        answers = list(many.map(lambda n: lanes.post("lanes-in-thread", {"word": n}), range(8)))
+    got = [json.loads(body) for _, _, body in answers]
+    assert [each["word"] for each in got] == list(range(8))
+    assert len({each["input"] for each in got}) == 8
+
+
+def test_web_methods_of_a_class_share_its_containers(lanes):
+    status, _, body = lanes.post("lanes-sell", {})
+    sold = json.loads(body)
+    assert (status, sold["what"], sold["name"], sold["opened"], sold["lane"]) == (200, "sold", "corner", True, True)
+    _, _, body = lanes.post("lanes-buy", {})
+    assert (json.loads(body)["what"], json.loads(body)["task"]) == ("bought", sold["task"])
+
+
+def test_a_class_serves_requests_and_calls_in_turn(lanes, client):
+    kiosk = modal.Cls.from_name("lanes", "Kiosk")()
+    for round in range(3):
+        sold = json.loads(lanes.post("lanes-kiosk", {})[2])
+        assert sold["lane"]
+        assert kiosk.count.remote(round) == f"{round} {sold['task']}"
+        assert kiosk.count_async.remote(round) == f"{round} {sold['task']}"
+
+
+def test_wsgi_apps_are_served(lanes):
+    status, _, body = lanes.post("lanes-plain", b"x" * 200_000)
+    assert status == 200 and body.startswith(b"POST 200000 in-"), body
+
+
+def test_a_scope_has_path_prefix_query_and_lifespan_state(bare):
+    about = bare.about()
+    assert (about["path"], about["root"], about["query"]) == ("/-/lanes-bare/about", "/-/lanes-bare", "a=%20b")
+    assert (about["state"], about["started"], about["lane"]) == ({"of": "lifespan"}, ["up"], True)
+
+
+def test_bodies_of_any_size_and_shape_arrive_whole(bare):
+    def chunks():
+        for _ in range(50):
+            yield b"y" * 20_000
+    assert bare.get("/size", method="POST", body=b"x" * 10_000_000) == (200, b"10000000")
+    assert bare.get("/size", method="POST", body=chunks()) == (200, b"1000000")
+    assert bare.get("/size", method="POST", body=b"") == (200, b"0")
+
+
+def test_answers_stream_and_large_ones_arrive_whole(bare):
+    answer = bare.open("/events")
+    assert answer.read1() == b"0\n", "the first is there before the last is written"
+    assert answer.read() == b"1\n2\n3\n4\n"
+    assert bare.get("/large") == (200, bytes(20_000_000))
+    assert bare.open("/large", method="HEAD").read() == b""
+
+
+def test_an_app_that_fails_before_or_after_its_head_is_told_apart(bare):
+    assert bare.get("/early")[0] == 500
+    assert bare.get("/nothing")[0] == 502
+    with pytest.raises(http.client.IncompleteRead):
+        bare.get("/late")
+
+
+def test_a_request_that_takes_too_long_is_a_504_and_its_handler_is_cancelled(bare):
+    assert bare.get("/slow")[0] == 504
+    bare.grid.wait_until(lambda: "timeout" in bare.about()["heard"], 5, "it heard")
+    assert bare.about()["lane"], "the container lives"
+
+
+def test_work_behind_an_answer_goes_on_and_holds_its_place(bare):
+    assert bare.get("/behind") == (200, b"answered")
+    bare.grid.wait_until(lambda: "behind" in bare.about()["heard"], 5, "it was done")
+
+
+def test_a_caller_that_hangs_up_is_told_to_the_app_which_is_then_cancelled(bare):
+    answer = bare.open("/gone")
+    assert answer.read1() == b"first\n"
+    answer.close()
+    bare.grid.wait_until(lambda: "disconnect" in bare.about()["heard"], 5, "it was told")
+    bare.grid.wait_until(lambda: "cancelled" in bare.about()["heard"], 5, "and cancelled")
+
+
+def test_more_than_a_container_may_run_waits(bare):
+    with concurrent.futures.ThreadPoolExecutor(12) as many:
+        got = list(many.map(lambda _: bare.get("/events"), range(12)))
+    assert got == [(200, b"0\n1\n2\n3\n4\n")] * 12
+
+
+def test_it_can_be_turned_off_by_a_variable(lanes):
+    status, _, body = lanes.post("lanes-without", {})
+    assert status == 200 and not json.loads(body)["lane"]
+
+
+def test_what_is_idle_ends_as_ever(lanes, bare):
+    bare.about()
+    lanes.wait_until(lambda: not lanes.containers("lanes"), 30, "scaled to zero")
+    if CLIENT >= (1, 4):
+        logs = lanes.app_logs("lanes")
+        assert "the lifespan ends" in logs and "the shop closes" in logs
