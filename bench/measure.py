@@ -35,8 +35,9 @@ def open_grid(*apps, python=None):
     folder = Folder()
     # Images and wheels are kept between measurements.
     folder.environment.pop("GRIDIRON_CACHE", None)
-    if "GRIDIRON_ZYGOTE_MEMORY" in os.environ:
-        folder.environment["GRIDIRON_ZYGOTE_MEMORY"] = os.environ["GRIDIRON_ZYGOTE_MEMORY"]
+    for name in ("GRIDIRON_ZYGOTE_MEMORY", "GRIDIRON_FAST_LANE"):
+        if name in os.environ:
+            folder.environment[name] = os.environ[name]
     grid = Grid(folder)
     grid.__enter__()
     environment = client_environment(grid, folder)

@@ -40,7 +40,7 @@ HeaderList pairsOf(const Flat& flat) {
 std::string pickleScope(const HttpScope& scope) {
   PickleWriter w;
   w.dict();
-  textItem(w, "type", "http");
+  textItem(w, "type", scope.webSocket ? "websocket" : "http");
   textItem(w, "http_version", scope.httpVersion);
   textItem(w, "method", scope.method);
   textItem(w, "scheme", scope.scheme);

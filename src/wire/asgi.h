@@ -14,6 +14,7 @@ using HeaderList = std::vector<std::pair<std::string, std::string>>;
 
 // What a web function is told of one HTTP request before its body.
 struct HttpScope {
+  bool webSocket = false;
   std::string httpVersion = "1.1";  // "1.0", "1.1", "2"
   std::string method;
   std::string scheme = "http";

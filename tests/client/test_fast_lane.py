@@ -1,9 +1,13 @@
 """Web requests by the fast lane: what the client's own loop does for them, the lane does."""
 
+import base64
 import concurrent.futures
+import hashlib
 import http.client
 import json
 import os
+import socket
+import struct
 
 import modal
 import pytest
@@ -149,6 +153,67 @@ def test_more_than_a_container_may_run_waits(bare):
     with concurrent.futures.ThreadPoolExecutor(12) as many:
         got = list(many.map(lambda _: bare.get("/events"), range(12)))
     assert got == [(200, b"0\n1\n2\n3\n4\n")] * 12
+
+
+class Talk:
+    """A WebSocket to the bare app, frame by frame."""
+
+    def __init__(self, grid, path="/chat", **headers):
+        self.socket = socket.create_connection(("localhost", grid.port), timeout=20)
+        key = base64.b64encode(os.urandom(16)).decode()
+        fields = {"Host": "localhost", "Upgrade": "websocket", "Connection": "keep-alive, Upgrade",
+                  "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key, **headers}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        self.socket.sendall(f"GET /-/lanes-bare{path} HTTP/1.1\r\n{lines}\r\n".encode())
+        self.stream = self.socket.makefile("rb")
+        self.status = int(self.stream.readline().split()[1])
+        self.headers = http.client.parse_headers(self.stream)
+        magic = (key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()
+        self.accepted = self.headers.get("sec-websocket-accept") == base64.b64encode(hashlib.sha1(magic).digest()).decode()
+
+    def say(self, opcode, data=b"", last=True):
+        size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xff" + struct.pack(">Q", len(data))
+        self.socket.sendall(bytes([opcode | 0x80 * last]) + size + bytes(4) + data)
+
+    def hear(self):
+        opcode, size = self.stream.read(2)
+        if size >= 126:
+            size = int.from_bytes(self.stream.read(2 if size == 126 else 8), "big")
+        return opcode & 0x0f, self.stream.read(size)
+
+
+def test_a_websocket_is_accepted_echoed_and_closed_by_either_side(lanes, bare):
+    talk = Talk(lanes, **{"Sec-WebSocket-Protocol": "shout, talk"})
+    assert (talk.status, talk.accepted) == (101, True)
+    assert (talk.headers["sec-websocket-protocol"], talk.headers["x-lane"]) == ("talk", "1")
+    large = os.urandom(300_000)
+    for opcode, data in ((1, "grüße".encode()), (2, large), (1, b"")):
+        talk.say(opcode, data)
+        assert talk.hear() == (opcode, data)
+    talk.say(1, b"in ", last=False)
+    talk.say(9, b"are you there")
+    talk.say(0, b"pieces")
+    assert talk.hear() == (10, b"are you there")
+    assert talk.hear() == (1, b"in pieces")
+    talk.say(8, struct.pack(">H", 4002))
+    assert talk.hear() == (8, struct.pack(">H", 4002))
+    lanes.wait_until(lambda: "closed 4002" in bare.about()["heard"], 5, "the app heard")
+    second = Talk(lanes)
+    second.say(1, b"bye")
+    assert second.hear() == (8, struct.pack(">H", 4001) + b"as you wish")
+    second.say(8, struct.pack(">H", 4001))
+    assert second.stream.read() == b""
+
+
+def test_a_websocket_that_is_cut_or_breaks_the_rules_is_told_to_the_app(lanes, bare):
+    talk = Talk(lanes)
+    talk.socket.shutdown(socket.SHUT_RDWR)
+    lanes.wait_until(lambda: "closed 1006" in bare.about()["heard"], 5, "the app heard")
+    talk = Talk(lanes)
+    talk.say(1, b"\xff")
+    assert talk.hear() == (8, struct.pack(">H", 1007))
+    assert Talk(lanes, **{"Sec-WebSocket-Version": "12"}).status == 426
+    assert Talk(lanes, **{"Sec-WebSocket-Key": "short"}).status == 400
 
 
 def test_it_can_be_turned_off_by_a_variable(lanes):

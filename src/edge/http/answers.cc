@@ -92,7 +92,7 @@ Answer unverifiedAnswer(const Error& why) {
   return answer;
 }
 
-Answer webSocketAnswer() { return textAnswer(501, "WebSocket connections are not supported yet."); }
+Answer webSocketAnswer() { return textAnswer(501, "WebSockets need the fast lane, which is off here."); }
 
 Answer errorAnswer(const Error& error) {
   if (error.code == Code::exhausted) return queueFullAnswer(error.message, 1);

@@ -2,6 +2,7 @@
 
 #include "edge/http/answers.h"
 #include "edge/http/lane_call.h"
+#include "edge/http/lane_websocket.h"
 #include "edge/http/scope.h"
 #include "edge/http/web_call.h"
 
@@ -12,11 +13,6 @@ constexpr Nanos kLookAgain = std::chrono::seconds(30);
 
 Task<void> reply(std::shared_ptr<net::Exchange> exchange, Answer answer) {
   (void)co_await exchange->answer(answer.status, std::move(answer.headers), std::move(answer.body));
-}
-
-bool wantsWebSocket(const net::RequestHead& head) {
-  auto upgrade = head.headers.find("upgrade");
-  return head.headers.find("sec-websocket-key") || (upgrade && *upgrade == "websocket");
 }
 
 // The proxy token of a request: Modal-Key and Modal-Secret, or both in one bearer ("wk-….ws-…").
@@ -51,6 +47,8 @@ Result<std::shared_ptr<WebCall>> openCall(const IngressParts& parts, std::shared
   options.kind = CallKind::web;
   ASSIGN_OR_RETURN(CallId call, parts.calls.open(options));
   wire::HttpScope scope = scopeOf(exchange->head(), address, target.web.kind);
+  scope.webSocket = wantsWebSocket(exchange->head());
+  if (scope.webSocket) scope.scheme = scope.scheme == "https" ? "wss" : "ws";
   NewInput input;
   input.args = Payload{DataFormat::pickle, wire::pickleScope(scope), {}};
   input.method = target.method;
@@ -113,8 +111,13 @@ Task<bool> serveCall(std::shared_ptr<WebCall> web) {
     place = co_await lanes->enter(web->target.function->id, web->input, patienceOf(*web));
   }
   bool answered = false;
-  if (place) {
+  if (place && web->scope.webSocket) {
+    answered = co_await serveWebSocket(web, std::move(place), *lanes);
+  } else if (place) {
     answered = co_await serveByLane(web, std::move(place), *lanes);
+  } else if (web->scope.webSocket) {
+    co_await reply(web->exchange, webSocketAnswer());
+    spawn(web->parts.io, cancelCall(web));
   } else {
     answered = co_await serveByAsking(web);
   }
@@ -139,8 +142,10 @@ Task<void> Ingress::serve(std::shared_ptr<net::Exchange> exchange, FunctionAddre
   std::optional<Answer> no;
   if (!target) {
     no = unknownFunctionAnswer(askedFor(head, address), parts_.domain);
-  } else if (wantsWebSocket(head)) {
+  } else if (wantsWebSocket(head) && parts_.lanes == nullptr) {
     no = webSocketAnswer();
+  } else if (wantsWebSocket(head) && webSocketProblem(head)) {
+    no = webSocketProblem(head);
   } else if (!mayCall(parts_, *target, head)) {
     no = proxyAuthAnswer();
   }

@@ -83,7 +83,7 @@ std::string laneRequest(const LaneRequest& request, std::string_view body) {
   putSize(out, 0);
   const std::size_t head = out.size();
   for (std::string_view text :
-       {std::string_view(request.webSocket ? "w" : "h"), std::string_view(request.more ? "1" : "0"), request.method,
+       {std::string_view(scope.webSocket ? "w" : "h"), std::string_view(request.more ? "1" : "0"), request.method,
         request.input, request.call, std::string_view(scope.httpVersion), std::string_view(scope.method),
         std::string_view(scope.scheme), std::string_view(scope.rawPath), std::string_view(scope.query),
         std::string_view(scope.rootPath), std::string_view(scope.clientHost)})

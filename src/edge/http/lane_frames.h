@@ -20,8 +20,7 @@ struct LaneFrame {
 struct LaneRequest {
   const wire::HttpScope& scope;
   std::string_view input, call, method;  // method: of a class, "" else
-  bool webSocket = false;
-  bool more = false;  // of the body, behind the first piece
+  bool more = false;                     // of the body, behind the first piece
 };
 
 std::string laneFrame(char kind, std::string_view payload = {});

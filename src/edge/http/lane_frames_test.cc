@@ -55,7 +55,7 @@ TEST(LaneFrames, ARequestHasNoNulInItsFields) {
   scope.method = "POST";
   scope.rawPath = "/a";
   scope.headers = {{"x-empty", ""}, {"x-mine", std::string("a\0b", 3)}};
-  const std::string frame = laneRequest({scope, "in-1", "fc-1", "", false, true}, "body");
+  const std::string frame = laneRequest({scope, "in-1", "fc-1", "", true}, "body");
   EXPECT_NE(frame.find(std::string("x-empty\0\0x-mine\0ab", 18)), std::string::npos);
   EXPECT_TRUE(frame.ends_with("abbody"));
   EXPECT_NE(frame.find(std::string("h\0001\0\0in-1\0fc-1\0", 17)), std::string::npos);
