@@ -535,41 +535,42 @@ TEST_F(DoorTest, ProxyHeadersOfStrangersAndMalformedOnesAreNotTaken) {
   peer.say(wrong);
   EXPECT_TRUE(until(peer, [&] { return peer.closed; }));
   EXPECT_EQ(peer.heard, "");
+}
 
-  // Takes the connection over and gives back what comes, until "end".
-  Task<void> takeOver(std::shared_ptr<Exchange> exchange) {
-    Headers headers;
-    headers.add("upgrade", "talk");
-    const auto taken = co_await exchange->upgrade(std::move(headers));
-    if (!taken.ok()) co_return;
-    for (std::string all; !all.ends_with("end");) {
-      auto bytes = co_await exchange->read();
-      if (!bytes.ok() || !bytes->has_value()) co_return;
-      all += **bytes;
-      (void)co_await exchange->write(std::move(**bytes));
-    }
-    (void)co_await exchange->finish({});
+// Takes the connection over and gives back what comes, until "end".
+Task<void> takeOver(std::shared_ptr<Exchange> exchange) {
+  Headers headers;
+  headers.add("upgrade", "talk");
+  const auto taken = co_await exchange->upgrade(std::move(headers));
+  if (!taken.ok()) co_return;
+  for (std::string all; !all.ends_with("end");) {
+    auto bytes = co_await exchange->read();
+    if (!bytes.ok() || !bytes->has_value()) co_return;
+    all += **bytes;
+    (void)co_await exchange->write(std::move(**bytes));
   }
+  (void)co_await exchange->finish({});
+}
 
-  TEST_F(DoorTest, AConnectionThatIsTakenOverCarriesBytesAsTheyAre) {
-    serve(takeOver);
-    const std::string heard = talkUntilClosed("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\n and the end");
-    EXPECT_EQ(heard, "HTTP/1.1 101 Switching Protocols\r\nupgrade: talk\r\n\r\nGET / HTTP/1.1\r\n\r\n and the end");
-  }
+TEST_F(DoorTest, AConnectionThatIsTakenOverCarriesBytesAsTheyAre) {
+  serve(takeOver);
+  const std::string heard = talkUntilClosed("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\n and the end");
+  EXPECT_EQ(heard, "HTTP/1.1 101 Switching Protocols\r\nupgrade: talk\r\n\r\nGET / HTTP/1.1\r\n\r\n and the end");
+}
 
-  // Answers with what of the body was there at once, and whether it was all.
-  Task<void> glance(std::shared_ptr<Exchange> exchange) {
-    std::string body;
-    const bool whole = exchange->readBuffered(body);
-    (void)co_await exchange->answer(200, {}, body + (whole ? "." : "…"));
-  }
+// Answers with what of the body was there at once, and whether it was all.
+Task<void> glance(std::shared_ptr<Exchange> exchange) {
+  std::string body;
+  const bool whole = exchange->readBuffered(body);
+  (void)co_await exchange->answer(200, {}, body + (whole ? "." : "…"));
+}
 
-  TEST_F(DoorTest, WhatHasComeOfABodyCanBeReadAtOnce) {
-    serve(glance);
-    EXPECT_THAT(talk("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody", "."), EndsWith("body."));
-    EXPECT_THAT(talk("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "."), EndsWith("\r\n."));
-    EXPECT_THAT(talk("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo", "…"), EndsWith("bo…"));
-  }
+TEST_F(DoorTest, WhatHasComeOfABodyCanBeReadAtOnce) {
+  serve(glance);
+  EXPECT_THAT(talk("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody", "."), EndsWith("body."));
+  EXPECT_THAT(talk("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "."), EndsWith("\r\n."));
+  EXPECT_THAT(talk("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo", "…"), EndsWith("bo…"));
+}
 
 }  // namespace
 }  // namespace gridiron::net
