@@ -44,7 +44,7 @@ struct StartSetting {
   int containerPort = 0;
   Zygotes* zygotes = nullptr;  // nullptr: all starts are plain
   Parking* parking = nullptr;  // nullptr: no container is there before it is wanted
-  std::string laneProgram;     // guest/fast_lane.py
+  std::string laneProgram{};   // guest/fast_lane.py
 };
 
 // A started container.
