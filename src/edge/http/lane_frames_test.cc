@@ -71,7 +71,7 @@ TEST(LaneFrames, AHeadIsReadWithItsBody) {
   EXPECT_EQ(read->body, "text");
   EXPECT_FALSE(readLaneHead({'A', "ab"}).ok());
   EXPECT_FALSE(readLaneHead({'A', std::string("\x03\0\0\0abc", 7)}).ok());
-  EXPECT_FALSE(readLaneHead({'A', std::string("\xff\0\0\0200", 7)}).ok());
+  EXPECT_FALSE(readLaneHead({'A', std::string("\xff\0\0\0", 4) + "200"}).ok());
 }
 
 }  // namespace
