@@ -23,8 +23,8 @@ std::string describe(const ExitInfo& exit, const Instance& instance) {
 // How many more starts may fail so. What the machine could not start it will not start the next time; a container that
 // was killed from outside says nothing of the next one.
 int toleratedAfter(const ExitInfo& exit) {
-  if (!exit.error.empty()) return 0;
-  return exit.signal == SIGKILL && !exit.outOfMemory ? 4 : 1;
+  if (exit.signal == SIGKILL && !exit.outOfMemory) return 4;
+  return exit.error.empty() ? 1 : 0;
 }
 
 }  // namespace

@@ -71,7 +71,7 @@ struct ExitInfo {
   int code = 0;
   int signal = 0;
   bool outOfMemory = false;
-  std::string error;  // it could not be started: why
+  std::string error;  // it could not be started: why; with a signal it ended before it was
 };
 
 class FleetObserver {

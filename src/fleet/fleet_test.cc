@@ -191,6 +191,14 @@ TEST_F(FleetTest, AWorkersReasonForNotStartingReachesTheCaller) {
   EXPECT_EQ(outcomeOf(call)->exception, "Container could not be started: image im-1: no space left");
 }
 
+TEST_F(FleetTest, OneThatWasKilledWhileItWasMadeIsFollowedByAnother) {
+  const auto call = request(f);
+  exit(lastStarted(), {.code = 0, .signal = SIGKILL, .outOfMemory = false, .error = "it ended while it was starting"});
+  pass(1s);
+  EXPECT_FALSE(outcomeOf(call));
+  EXPECT_EQ(port.started.size(), 2u);
+}
+
 TEST_F(FleetTest, AMissingSecretReachesTheCaller) {
   orders.error = Error{Code::notFound, "Secret 'gemini' not found"};
   const auto call = request(f);

@@ -495,7 +495,7 @@ std::optional<int> HostSandbox::endOf(int pid) {
 Result<Received> HostSandbox::awaitNote(int kind) {
   for (;;) {
     std::optional<Received> got = receive(control_.get(), 0);
-    if (!got) return Error{Code::internal, "the container ended while it was starting"};
+    if (!got) return Error{Code::aborted, "the container ended while it was starting"};
     if (got->note.kind == gridironNoteMade) RETURN_IF_ERROR(directory_->noteMade(got->path));
     if (got->note.kind == gridironNoteFailed) {
       const std::string about = got->note.step == gridironStepExec ? " " + spec_.argv[0] : "";

@@ -145,6 +145,7 @@ void Agent::notStarted(const std::string& task, const Error& error) {
   if (!container->order->commit_as_image_id().empty()) reportBuild(*container->order, error);
   container->end = eventOf(task, link::InstanceEvent::EXITED);
   container->end->set_error(error.message);
+  if (error.code == Code::aborted) container->end->set_exit_signal(SIGKILL);  // it is not the start that failed
   report(*container->end);
   hands_.remove(task);
 }

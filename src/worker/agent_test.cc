@@ -8,6 +8,7 @@ namespace gridiron::worker {
 namespace {
 
 using namespace std::chrono_literals;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
@@ -155,6 +156,17 @@ TEST_F(AgentTest, WhatIsStoppedBeforeItRunsNeverWill) {
   agent.notStarted("ta-1", makeError(Code::cancelled, "stopped before it was started"));
   EXPECT_THAT(told(), ElementsAre("STARTING ", "EXITED stopped before it was started"));
   EXPECT_THAT(hands.taken(), ElementsAre("remove ta-1"));
+}
+
+TEST_F(AgentTest, WhatIsKilledWhileItIsMadeIsToldAsKilled) {
+  start("ta-1");
+  start("ta-2");
+  agent.notStarted("ta-1", makeError(Code::aborted, "it ended while it was starting"));
+  EXPECT_THAT(told(), Contains("EXITED it ended while it was starting"));
+  EXPECT_EQ(hands.sent.back().instance().exit_signal(), SIGKILL);
+  agent.notStarted("ta-2", makeError(Code::internal, "no room"));
+  EXPECT_THAT(told(), Contains("EXITED no room"));
+  EXPECT_EQ(hands.sent.back().instance().exit_signal(), 0);
 }
 
 TEST_F(AgentTest, SignalsReachOnlyWhatRuns) {

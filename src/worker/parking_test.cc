@@ -140,6 +140,16 @@ TEST_F(ParkingTest, OneThatRefusesIsFollowedByAStartOfTheUsualKind) {
   EXPECT_TRUE(started.sandbox);
 }
 
+TEST_F(ParkingTest, AStartWhoseZygoteEndsInItIsMadeAgainWithoutOne) {
+  start();
+  mounts = {"/mounts/app-2"};  // nothing is parked for it
+  sandboxes.failNext("rootfs", ESRCH);
+  const Started started = begin();
+  EXPECT_EQ(started.name, order.task_id());
+  EXPECT_TRUE(started.sandbox);
+  EXPECT_FALSE(started.imports.valid());
+}
+
 TEST_F(ParkingTest, TheyGiveWayToZygotesAndOlderShapesToNewerOnes) {
   open(100);  // a zygote is 64, a parked one 8
   start();

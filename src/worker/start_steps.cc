@@ -271,7 +271,14 @@ Result<Started> startContainer(const StartSetting& setting, const link::StartIns
     RETURN_IF_ERROR(layDownArguments(setting, order.container_arguments(), spec));
     return layDownLane(setting, order, spec);
   }));
-  const Result<void> started = startInSandbox(setting, spec, why, steps, out);
+  Result<void> started = startInSandbox(setting, spec, why, steps, out);
+  if (!started.ok() && spec.zygote) {
+    // Containers below a zygote's end with it, also those that are only being made.
+    spec.zygote.reset();
+    spec.imports = -1;
+    out.imports.reset();
+    started = startInSandbox(setting, spec, started.error().message, steps, out);
+  }
   if (started.ok()) return out;
   removeContainerFiles(setting, order.task_id());
   return started.error();
