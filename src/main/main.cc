@@ -8,6 +8,7 @@
 
 #include "main/commands.h"
 #include "main/config.h"
+#include "main/trust.h"
 #include "main/up.h"
 
 namespace gridiron {
@@ -145,6 +146,12 @@ class CommandLine {
                 [this](const Configuration& c) { return showConfiguration(c, format_); });
     addWithJson(app_, "doctor", "what this machine lacks, and what to do about it", true,
                 [this](const Configuration& c) { return showDoctor(c.settings, format_); });
+    auto* trust = addWithJson(app_, "trust", "make a certificate authority of one's own known to clients", false,
+                              [this](const Configuration&) { return trustAuthority(format_, trust_); });
+    trust->add_option("authority", trust_.file, "its certificate, a PEM file")->required()->check(CLI::ExistingFile);
+    trust->add_option("--python", trust_.python,
+                      "the Python whose modal client shall trust it; without it: what to do");
+    trust->add_flag("--undo", trust_.undo, "take it out again");
     CLI::App* version = app_.add_subcommand("version", "the version");
     version->add_flag_callback(
         "--json", [this] { format_ = Format::json; }, "for programs");
@@ -162,6 +169,7 @@ class CommandLine {
   std::string name_;
   Join join_;
   NewSecret secret_;
+  TrustRequest trust_;
   UsageFilter usage_;
   std::string traced_;
   bool cold_ = false;
