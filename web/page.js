@@ -153,6 +153,20 @@ const sections = {
     make('p', {class: 'soft'}, 'Values can be written here, never read: only the functions that name the secret get them.')];
   },
 
+  async tokens() {
+    const {tokens} = await ask('GET', '/api/proxy-tokens');
+    const revoke = (t) => make('button', {class: 'plain', onclick: async () => {
+      if (!confirm(`Revoke ${t.name || t.token_id}? Who uses it is refused from then on.`)) return;
+      await ask('DELETE', `/api/proxy-tokens/${encodeURIComponent(t.token_id)}`);
+      show();
+    }}, 'Revoke');
+    return [make('h1', {}, 'Proxy tokens'), table([
+      {title: 'Name', show: (t) => t.name}, {title: 'Token', show: (t) => mono(t.token_id)}, {title: 'State', show: (t) => t.state},
+      {title: 'Made', show: (t) => ago(t.created_at)}, {title: '', show: revoke},
+    ], tokens, 'No proxy tokens yet.'), make('h2', {}, 'New token'), tokenForm(),
+    make('p', {class: 'soft'}, 'For web functions with requires_proxy_auth: their callers send the two as the headers Modal-Key and Modal-Secret.')];
+  },
+
   async logs(query) {
     const box = make('div', {class: 'logs', tabindex: '0', role: 'log'});
     const what = [...query].map(([name, id]) => `${name} ${id}`).join(', ') || 'all apps';
@@ -174,6 +188,24 @@ const sections = {
     return [make('h1', {}, 'Logs'), make('p', {class: 'soft'}, `Of ${what}; new lines appear by themselves.`), box];
   },
 };
+
+function tokenForm() {
+  const said = make('p', {class: 'said', role: 'alert'});
+  const submit = async (event) => {
+    event.preventDefault();
+    const field = event.target.elements.name;
+    try {
+      const made = await ask('POST', '/api/proxy-tokens', {name: field.value});
+      field.value = '';
+      said.replaceChildren('Shown only now: ', mono(`Modal-Key: ${made.token_id}`), ' ', mono(`Modal-Secret: ${made.token_secret}`));
+    } catch (problem) {
+      said.replaceChildren(problem.message);
+    }
+  };
+  return make('form', {class: 'card', onsubmit: submit},
+    make('div', {class: 'row'}, make('label', {}, 'Name', make('input', {name: 'name', placeholder: 'billing', autocomplete: 'off'})),
+      make('button', {class: 'first'}, 'Create')), said);
+}
 
 function secretForm() {
   const pairs = make('div', {});
@@ -224,6 +256,6 @@ setInterval(() => {
   if (document.hidden) return;
   const section = location.hash.slice(1).split('?')[0] || 'overview';
   if (section === 'logs') sections.logs.more?.().catch(() => {});
-  else if (section !== 'secrets') show();
+  else if (section !== 'secrets' && section !== 'tokens') show();
 }, 2000);
 show();

@@ -81,11 +81,10 @@ bool isPort(std::string_view text) {
 }
 
 // "host:port", "[v6]:port", ":port" (every address) or a port alone (loopback).
-Result<void> listen(Settings& s, const std::string& text) {
+Result<std::string> addressOf(const std::string& text) {
   const char* wanted = "HOST:PORT (such as 127.0.0.1:8400, 0.0.0.0:8400 or [::]:8400)";
   if (isPort(text)) {
-    s.listen = "127.0.0.1:" + text;
-    return {};
+    return "127.0.0.1:" + text;
   }
   auto colon = text.rfind(':');
   if (colon == std::string::npos || !isPort(std::string_view(text).substr(colon + 1))) return bad(text, wanted);
@@ -94,7 +93,18 @@ Result<void> listen(Settings& s, const std::string& text) {
   if (host.find(':') != std::string::npos && !bracketed) return bad(text, wanted);
   if (host == "localhost") host = "127.0.0.1";
   if (host.empty() || host == "*") host = "0.0.0.0";
-  s.listen = host + text.substr(colon);
+  return host + text.substr(colon);
+}
+
+Result<void> listen(Settings& s, const std::string& text) {
+  ASSIGN_OR_RETURN(s.listen, addressOf(text));
+  return {};
+}
+
+Result<void> listenHttp(Settings& s, const std::string& text) {
+  s.listenHttp.clear();
+  if (text.empty()) return {};
+  ASSIGN_OR_RETURN(s.listenHttp, addressOf(text));
   return {};
 }
 
@@ -111,15 +121,49 @@ bool isLabel(std::string_view text) {
          text.back() != '-';
 }
 
-Result<void> domain(Settings& s, const std::string& text) {
-  std::string_view rest = text;
-  for (bool more = true; more;) {
-    auto dot = rest.find('.');
-    if (!isLabel(rest.substr(0, dot))) return bad(text, "a domain name in lower case (such as localhost)");
-    more = dot != std::string_view::npos;
-    if (more) rest.remove_prefix(dot + 1);
+// The items of a list, without what is empty.
+std::vector<std::string> itemsOf(const std::string& text) {
+  std::vector<std::string> items;
+  std::stringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) {
+    part.erase(0, part.find_first_not_of(" \t"));
+    part.erase(part.find_last_not_of(" \t") + 1);
+    if (!part.empty()) items.push_back(part);
   }
+  return items;
+}
+
+bool isDomain(std::string_view rest) {
+  for (;;) {
+    auto dot = rest.find('.');
+    if (!isLabel(rest.substr(0, dot))) return false;
+    if (dot == std::string_view::npos) return true;
+    rest.remove_prefix(dot + 1);
+  }
+}
+
+Result<void> domain(Settings& s, const std::string& text) {
+  if (!isDomain(text)) return bad(text, "a domain name in lower case (such as localhost)");
   s.domain = text;
+  return {};
+}
+
+Result<void> acmeNames(Settings& s, const std::string& text) {
+  s.acmeNames = itemsOf(text);
+  for (const std::string& name : s.acmeNames)
+    if (!isDomain(name)) return bad(name, "a host name in lower case (without *: those are not proven by http-01)");
+  return {};
+}
+
+Result<void> acmeDirectory(Settings& s, const std::string& text) {
+  if (!text.empty() && !text.starts_with("https://")) return bad(text, "an https:// URL");
+  s.acmeDirectory = text;
+  return {};
+}
+
+Result<void> acmeEmail(Settings& s, const std::string& text) {
+  if (!text.empty() && text.find('@') == std::string::npos) return bad(text, "an e-mail address");
+  s.acmeEmail = text;
   return {};
 }
 
@@ -139,18 +183,6 @@ Result<void> logLevel(Settings& s, const std::string& text) {
   return bad(text, "one of trace, debug, info, warn, error");
 }
 
-// The items of a list, without what is empty.
-std::vector<std::string> itemsOf(const std::string& text) {
-  std::vector<std::string> items;
-  std::stringstream parts(text);
-  for (std::string part; std::getline(parts, part, ',');) {
-    part.erase(0, part.find_first_not_of(" \t"));
-    part.erase(part.find_last_not_of(" \t") + 1);
-    if (!part.empty()) items.push_back(part);
-  }
-  return items;
-}
-
 Result<void> mirrors(Settings& s, const std::string& text) {
   s.mirrors = itemsOf(text);
   return {};
@@ -163,6 +195,29 @@ Result<void> webhooks(Settings& s, const std::string& text) {
     s.webhooks.push_back(std::move(one));
   }
   return {};
+}
+
+Result<void> limits(Settings& s, const std::string& text) {
+  s.limits.clear();
+  for (const std::string& item : itemsOf(text)) {
+    ASSIGN_OR_RETURN(edge::ConfiguredLimit one, edge::parseLimit(item));
+    s.limits.push_back(std::move(one));
+  }
+  return {};
+}
+
+Result<void> domains(Settings& s, const std::string& text) {
+  s.domains.clear();
+  for (const std::string& item : itemsOf(text)) {
+    ASSIGN_OR_RETURN(edge::AllowedDomain one, edge::parseAllowedDomain(item));
+    s.domains.push_back(std::move(one));
+  }
+  return {};
+}
+
+Result<void> accessLog(Settings& s, const std::string& text) {
+  s.accessLog = text;
+  return text.empty() || text == "-" ? Result<void>{} : path<&Settings::accessLog>(s, text);
 }
 
 Result<void> moreCertificates(Settings& s, const std::string& text) {
@@ -265,6 +320,20 @@ const std::vector<Key>& keys() {
       {{"more_certificates", "for other host names: \"CERTIFICATE KEY\" each, PEM files"},
        [](S) -> std::string { return ""; },
        moreCertificates},
+      {{"acme_directory",
+        "URL of a certificate authority's ACME directory: gets and renews certificates; turns TLS on"},
+       [](S) -> std::string { return ""; },
+       acmeDirectory},
+      {{"acme_names", "host names to get certificates for; port 80 of them must lead to the door (listen_http)"},
+       [](S) -> std::string { return ""; },
+       acmeNames},
+      {{"acme_email", "what the certificate authority may write to"}, [](S) -> std::string { return ""; }, acmeEmail},
+      {{"acme_authority", "PEM file of who vouches for the ACME directory itself, when the system does not know it"},
+       [](S) -> std::string { return ""; },
+       optionalPath<&Settings::acmeAuthority>},
+      {{"listen_http", "a second HOST:PORT of the same door, such as 0.0.0.0:80"},
+       [](S) -> std::string { return ""; },
+       listenHttp},
       {{"redirect_http", "with TLS: requests without it, from other machines, are sent to https"},
        [](S) -> std::string { return "true"; },
        yesOrNo<&Settings::redirectHttp>},
@@ -279,6 +348,18 @@ const std::vector<Key>& keys() {
       {{"webhooks", "functions whose senders must sign: \"app/function scheme secret\" each (docs/web.md)"},
        [](S) -> std::string { return ""; },
        webhooks},
+      {{"limits", "how many requests functions take: \"app/function all=100-per-second\" each (docs/web.md)"},
+       [](S) -> std::string { return ""; },
+       limits},
+      {{"domains", "host names that deployments may claim (custom_domains): [environment/]name each"},
+       [](S) -> std::string { return ""; },
+       domains},
+      {{"access_log", "file for a line of JSON a request, or - for standard output; SIGHUP opens it anew"},
+       [](S) -> std::string { return ""; },
+       accessLog},
+      {{"max_connections", "connections of the door; more wait to be accepted"},
+       [](S) -> std::string { return "10000"; },
+       count<&Settings::maxConnections>},
       {{"fast_lane", "web requests go to their containers by sockets, past the client's input loop (docs/web.md)"},
        [](S) -> std::string { return "false"; },
        yesOrNo<&Settings::fastLane>},
@@ -402,6 +483,8 @@ std::vector<std::string> strangeVariables(const ConfigSources& sources) {
 Result<void> checkTogether(const Settings& s) {
   if (s.tlsCertificate.empty() != s.tlsKey.empty())
     return Error{Code::invalidArgument, "tls_certificate and tls_key go together: one of them is not set"};
+  if (s.acmeDirectory.empty() != s.acmeNames.empty())
+    return Error{Code::invalidArgument, "acme_directory and acme_names go together: one of them is not set"};
   if (s.tlsCertificate.empty() && !s.moreCertificates.empty())
     return Error{Code::invalidArgument, "more_certificates are beside tls_certificate and tls_key, which are not set"};
   if (s.stopGrace > std::chrono::seconds(8))
@@ -461,10 +544,12 @@ std::map<std::string, std::string> processEnvironment() {
   return all;
 }
 
+bool hasTls(const Settings& settings) { return !settings.tlsCertificate.empty() || !settings.acmeNames.empty(); }
+
 std::string publicUrlOf(const Settings& settings) {
   if (!settings.publicUrl.empty()) return settings.publicUrl;
   std::string port = settings.listen.substr(settings.listen.rfind(':'));
-  return (settings.tlsCertificate.empty() ? "http://" : "https://") + settings.domain + port;
+  return (hasTls(settings) ? "https://" : "http://") + settings.domain + port;
 }
 
 }  // namespace gridiron

@@ -8,7 +8,9 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "edge/http/limits.h"
 #include "edge/http/webhooks.h"
+#include "edge/rpc/custom_domains.h"
 #include "net/origin.h"
 #include "net/tls.h"
 
@@ -22,14 +24,23 @@ struct Settings {
   std::string publicUrl;  // how clients reach the door; "" = made from listen and TLS
   std::string domain;     // functions answer at <workspace>--<app>-<function>.<domain>
   std::string workspace;
-  std::string tlsCertificate, tlsKey;             // PEM files; both or neither
-  std::vector<net::TlsFiles> moreCertificates;    // for other host names
+  std::string tlsCertificate, tlsKey;           // PEM files; both or neither
+  std::vector<net::TlsFiles> moreCertificates;  // for other host names
+  // Certificates from an authority that speaks ACME: its directory ("" = none), the PEM file of its own authority ("" =
+  // the system's), what it may write to, and the host names.
+  std::string acmeDirectory, acmeAuthority, acmeEmail;
+  std::vector<std::string> acmeNames;
+  std::string listenHttp;                         // a second address of the same door; "" = none
   bool redirectHttp = true;                       // with TLS: who comes without it, from elsewhere, is sent to https
   net::TrustedPeers trustedProxies;               // whose word about who sent a request counts
   std::string logLevel;                           // trace, debug, info, warn, error
   std::vector<std::string> mirrors;               // image registries tried before an image's own
   bool inheritHostSettings = true;                // image builds use the host's apt, pip, proxy and CA settings
   std::vector<edge::ConfiguredWebhook> webhooks;  // functions whose senders must sign
+  std::vector<edge::ConfiguredLimit> limits;      // how many requests functions take
+  std::vector<edge::AllowedDomain> domains;       // host names that deployments may claim
+  std::string accessLog;                          // path, "-" for standard output, "" for none
+  std::int64_t maxConnections = 0;                // of the door
   bool fastLane = false;                       // web requests go to containers by sockets of their own, where they can
   std::optional<std::int64_t> zygoteMemoryMb;  // of the processes that cold starts are forked from; 0 = every start is
                                                // plain; nothing: as the machine allows
@@ -74,6 +85,9 @@ Result<Configuration> readConfiguration(const ConfigSources& sources);
 
 // The process's own environment, for ConfigSources.
 std::map<std::string, std::string> processEnvironment();
+
+// Does the door speak TLS?
+bool hasTls(const Settings& settings);
 
 // http(s)://host:port by which clients on this machine reach the door: public_url, else localhost and the port.
 std::string publicUrlOf(const Settings& settings);

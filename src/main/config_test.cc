@@ -138,6 +138,23 @@ TEST_F(Config, QueuesAreBoundedAsTheFileSays) {
   EXPECT_THAT(refusal(), HasSubstr("\"4\" is not a size such as 512MiB or 4GiB"));
 }
 
+TEST_F(Config, LimitsAndTheAccessLogAreRead) {
+  EXPECT_EQ(read().settings.accessLog, "");
+  EXPECT_EQ(read().settings.maxConnections, 10'000);
+  file(
+      "limits = [\"shop/paid all=100-per-second\", \"*/* client=10-per-minute\"]\naccess_log = \"-\"\nmax_connections "
+      "= 7\n");
+  const auto settings = read().settings;
+  ASSERT_EQ(settings.limits.size(), 2u);
+  EXPECT_EQ(settings.limits[1].app, "*");
+  EXPECT_EQ(settings.accessLog, "-");
+  EXPECT_EQ(settings.maxConnections, 7);
+  file("access_log = \"/var/log/../log/grid.log\"\n");
+  EXPECT_EQ(read().settings.accessLog, "/var/log/grid.log");
+  sources_.flags["limits"] = "paid all=1-per-second";
+  EXPECT_THAT(refusal(), HasSubstr("no app before the function"));
+}
+
 TEST_F(Config, HalfOfTlsIsRefused) {
   sources_.flags["tls_key"] = "/k.pem";
   EXPECT_THAT(refusal(), HasSubstr("tls_certificate and tls_key go together"));

@@ -17,6 +17,7 @@
 #include "catalog/catalog.h"
 #include "edge/dash/admin.h"
 #include "edge/dash/dash.h"
+#include "edge/dash/names.h"
 #include "edge/driver.h"
 #include "edge/http/blobs.h"
 #include "edge/http/ingress.h"
@@ -30,8 +31,8 @@
 #include "edge/rpc/wakes.h"
 #include "edge/schedules.h"
 #include "fleet/fleet.h"
+#include "main/acme.h"
 #include "main/data_folder.h"
-
 #include "main/local_worker.h"
 #include "meter/meter.h"
 #include "net/door.h"
@@ -54,11 +55,14 @@ std::string onlyAddress(const std::string& listen) {
   return ::inet_pton(AF_INET, host.c_str(), &address) == 1 && address.s_addr != INADDR_ANY ? host : "";
 }
 
-net::DoorOptions doorOptions(const Settings& settings) {
+net::DoorOptions doorOptions(const Settings& settings, const Acme* acme) {
   net::DoorOptions out;
   if (!settings.tlsCertificate.empty()) {
     out.tls = settings.moreCertificates;
     out.tls.insert(out.tls.begin(), {settings.tlsCertificate, settings.tlsKey});
+  }
+  if (acme != nullptr) {
+    for (net::TlsFiles& files : acme->files()) out.tls.push_back(std::move(files));
   }
   out.onCertificates = [](const Result<void>& read) {
     if (read.ok()) {
@@ -68,6 +72,7 @@ net::DoorOptions doorOptions(const Settings& settings) {
     }
   };
   out.trusted = settings.trustedProxies;
+  out.maxConnections = static_cast<std::size_t>(settings.maxConnections);
   return out;
 }
 
@@ -88,11 +93,15 @@ struct Grid::Impl {
   edge::WorkerLinks::Hooks linkHooks();
   edge::IngressParts ingressParts();
   edge::WebhookParts webhookParts();
+  edge::LimiterParts limiterParts();
   static Task<void> stopWorker(Impl& self);
   static Task<void> finish(Impl& self);
 
   Settings settings;
   SystemClock clock;
+  std::unique_ptr<edge::AccessLog> accessLog;  // this and the next: requests that end with the loop are told of, too
+  std::unique_ptr<edge::RequestBook> book;
+  std::unique_ptr<Acme> acme;
   asio::io_context io{1};
   std::unique_ptr<Store> store;
   std::unique_ptr<edge::DiskGate> gate;
@@ -105,6 +114,7 @@ struct Grid::Impl {
   std::unique_ptr<Calls> calls;
   std::unique_ptr<Meter> meter;
   std::unique_ptr<wire::WebUrls> urls;
+  std::unique_ptr<edge::CustomDomains> domains;
   std::unique_ptr<StartOrders> orders;
   std::unique_ptr<Fleet> fleet;
   std::unique_ptr<edge::Driver> driver;
@@ -116,6 +126,7 @@ struct Grid::Impl {
   std::unique_ptr<edge::BlobDoor> blobDoor;
   std::unique_ptr<edge::RpcServer> rpc;
   std::unique_ptr<edge::WebhookGuard> webhooks;
+  std::unique_ptr<edge::RequestLimiter> limiter;
   std::unique_ptr<edge::Lanes> lanes;
   std::unique_ptr<edge::Ingress> ingress;
   std::unique_ptr<edge::AdminApi> admin;
@@ -132,15 +143,30 @@ Result<void> Grid::Impl::openStores() {
   ASSIGN_OR_RETURN(store, openSqliteStore(databasePath(settings.data)));
   ASSIGN_OR_RETURN(blobs, blob::Blobs::open(blobsPath(settings.data)));
   ASSIGN_OR_RETURN(workerSecret, edge::loadWorkerSecret(settings.data + "/worker-secret"));
+  if (!settings.acmeNames.empty()) {
+    ASSIGN_OR_RETURN(acme, Acme::open({.directory = settings.acmeDirectory,
+                                       .authority = settings.acmeAuthority,
+                                       .email = settings.acmeEmail,
+                                       .names = settings.acmeNames,
+                                       .folder = settings.data + "/acme"},
+                                      clock));
+  }
+  if (!settings.accessLog.empty()) {
+    ASSIGN_OR_RETURN(accessLog, edge::AccessLog::open(settings.accessLog));
+  }
   return {};
 }
 
 // The door opens before the rest exists, since addresses that clients are told hold its port; nobody is served before
 // the loop runs.
 Result<void> Grid::Impl::listen() {
-  door = std::make_unique<net::Door>(io, doorOptions(settings),
+  door = std::make_unique<net::Door>(io, doorOptions(settings, acme.get()),
                                      [this](std::shared_ptr<net::Exchange> exchange) { return handler(exchange); });
   ASSIGN_OR_RETURN(const std::string bound, door->listen(settings.listen));
+  if (!settings.listenHttp.empty()) {
+    ASSIGN_OR_RETURN(const std::string second, door->listen(settings.listenHttp));
+    spdlog::info("the door listens at {} too", second);
+  }
   port = portOfAddress(bound);
   settings.listen = settings.listen.substr(0, settings.listen.rfind(':') + 1) + std::to_string(port);
   return {};
@@ -162,6 +188,9 @@ Result<void> Grid::Impl::openControl() {
   calls = std::make_unique<Calls>(*store, catalog->apps(), clock, bounds);
   meter = std::make_unique<Meter>(*store, clock);
   urls = std::make_unique<wire::WebUrls>(catalog->apps(), config);
+  domains = std::make_unique<edge::CustomDomains>(catalog->apps(), settings.domains, config.domain);
+  domains->load();
+  catalog->apps().observe(*domains);
   orders = std::make_unique<wire::CatalogOrders>(
       *catalog, [this](const Function& function, auto& out) { wire::writeHandle(function, *urls, out); },
       settings.fastLane);
@@ -195,7 +224,7 @@ edge::IngressParts Grid::Impl::ingressParts() {
           .wakes = *wakes,
           .clock = clock,
           .domain = config.domain,
-          .find = [this](const auto& address) { return edge::webTargetAt(*catalog, address); },
+          .find = [this](const auto& address) { return edge::webTargetAt(*catalog, *domains, address); },
           .proxyToken =
               [this](const Function& function, const std::string& id, const std::string& secret) {
                 const auto token = catalog->proxyTokens().find(id, secret);
@@ -203,7 +232,18 @@ edge::IngressParts Grid::Impl::ingressParts() {
               },
           .blob = readBlob,
           .webhooks = webhooks.get(),
-          .lanes = lanes.get()};
+          .lanes = lanes.get(),
+          .book = book.get(),
+          .limits = limiter.get()};
+}
+
+edge::LimiterParts Grid::Impl::limiterParts() {
+  return {.clock = clock,
+          .rule =
+              [this](const Function& function, const std::string& method) {
+                return edge::limitRuleFor(*catalog, settings.limits, function, method);
+              },
+          .tell = [this](const Function& function, const std::string& line) { logs->note(function, line); }};
 }
 
 edge::WebhookParts Grid::Impl::webhookParts() {
@@ -244,7 +284,8 @@ void Grid::Impl::openEdge() {
       .buildingFor = [this](const ImageId& image, const AppId& app) { logs->buildingFor(image, app); },
       .flushLogs = [this] { [[maybe_unused]] Result<void> flushed = logs->flush(); },
       .calls = calls.get(),
-      .buildingIn = [this](const InstanceId& instance, const ImageId& image) { logs->buildingIn(instance, image); }};
+      .buildingIn = [this](const InstanceId& instance, const ImageId& image) { logs->buildingIn(instance, image); },
+      .domains = domains.get()};
   builds = std::make_unique<edge::ImageBuilds>(objects);
   fleet->observe(*builds);
   blobDoor = std::make_unique<edge::BlobDoor>(catalog->blobs(), config);
@@ -268,6 +309,11 @@ void Grid::Impl::openEdge() {
                             }});
   blobDoor->registerRpcs(*rpc);
   webhooks = std::make_unique<edge::WebhookGuard>(webhookParts());
+  limiter = std::make_unique<edge::RequestLimiter>(limiterParts());
+  book = std::make_unique<edge::RequestBook>(clock, accessLog.get(), [this](const AppId& id) {
+    const App* app = catalog->apps().find(id);
+    return app == nullptr ? id.str() : edge::nameOf(*app);
+  });
   ingress = std::make_unique<edge::Ingress>(ingressParts());
   builds->resume();
 }
@@ -282,7 +328,9 @@ Result<void> Grid::Impl::openAdmin() {
                                                             .schedules = schedules.get(),
                                                             .url = config.publicUrl,
                                                             .domain = config.domain,
-                                                            .version = GRIDIRON_VERSION});
+                                                            .version = GRIDIRON_VERSION,
+                                                            .book = book.get(),
+                                                            .connections = [this] { return door->connections(); }});
   dash = std::make_unique<edge::Dash>(*admin);
   handler = router();
   adminDoor = std::make_unique<net::Door>(io, net::DoorOptions{}, edge::makeAdminHandler(*admin));
@@ -295,14 +343,17 @@ Result<void> Grid::Impl::openAdmin() {
 
 net::HttpHandler Grid::Impl::router() {
   std::function<bool(const net::RequestHead&)> insecure;
-  if (!settings.tlsCertificate.empty() && settings.redirectHttp) {
+  if (hasTls(settings) && settings.redirectHttp) {
     insecure = [trusted = settings.trustedProxies](const net::RequestHead& head) {
       return head.scheme == "http" && !trusted.has(head.peerHost);
     };
   }
   return edge::makeRouter(
       {.domain = config.domain,
+       .challenge = [this](const std::string& path) { return acme ? acme->answerTo(path) : std::nullopt; },
        .insecure = std::move(insecure),
+       .ownHost = [this](const std::string& host) { return domains->has(host); },
+       .book = book.get(),
        .rpc = [this](std::shared_ptr<net::Exchange> exchange) { return rpc->serve(std::move(exchange)); },
        .link = [this](std::shared_ptr<net::Exchange> exchange) { return links->handle(std::move(exchange)); },
        .blobs = [this](std::shared_ptr<net::Exchange> exchange) { return blobDoor->serve(std::move(exchange)); },
@@ -339,6 +390,7 @@ Grid::~Grid() {
 Result<void> Grid::run() {
   impl_->driver->start();
   impl_->builds->resume();
+  if (impl_->acme) impl_->acme->start();
   preferThisThread();
   const auto work = asio::make_work_guard(impl_->io);
   impl_->io.run();
@@ -365,6 +417,10 @@ Task<void> Grid::Impl::finish(Impl& self) {
   self.links.reset();
   co_await self.door->drain(1s);
   self.io.stop();
+}
+
+void Grid::reopenLogs() {
+  if (impl_->accessLog) impl_->accessLog->reopen();
 }
 
 void Grid::stop() {

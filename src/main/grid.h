@@ -22,6 +22,8 @@ class Grid {
   Result<void> run();
   // Any thread, repeatable.
   void stop();
+  // Opens the access log anew: whoever rotates logs has renamed it. Any thread.
+  void reopenLogs();
 
  private:
   struct Impl;

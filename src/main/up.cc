@@ -15,6 +15,7 @@
 #include <functional>
 #include <future>
 #include <thread>
+#include <vector>
 
 #include "base/fd.h"
 #include "edge/link/link.h"
@@ -33,18 +34,18 @@ constexpr int kStopMillis = 9500;
 
 std::atomic<int> signalPipe{-1};
 
-void onSignal(int) {
+void onSignal(int signo) {
   int saved = errno;
-  char byte = 0;
+  char byte = static_cast<char>(signo);
   [[maybe_unused]] auto written = ::write(signalPipe.load(), &byte, 1);
   errno = saved;
 }
 
-// Turns SIGTERM and SIGINT into stop(), on a thread of its own. A handler and not a blocked signal: programs that
-// the grid starts inherit what is blocked.
+// Turns SIGTERM and SIGINT into stop(), and SIGHUP into hangUp() if there is one, on a thread of its own. A handler and
+// not a blocked signal: programs that the grid starts inherit what is blocked.
 class StopOnSignal {
  public:
-  explicit StopOnSignal(std::function<void()> stop) {
+  explicit StopOnSignal(std::function<void()> stop, std::function<void()> hangUp = {}) : hangUp_(std::move(hangUp)) {
     int ends[2];
     GRID_CHECK(::pipe2(ends, O_CLOEXEC) == 0);
     read_ = Fd(ends[0]);
@@ -53,17 +54,23 @@ class StopOnSignal {
     struct sigaction action {};
     action.sa_handler = onSignal;
     action.sa_flags = SA_RESTART;
-    for (int signo : {SIGTERM, SIGINT}) ::sigaction(signo, &action, nullptr);
+    for (int signo : signals()) ::sigaction(signo, &action, nullptr);
     thread_ = std::thread([this, stop = std::move(stop)] { watch(stop); });
   }
   ~StopOnSignal() {
     ended_ = true;
     onSignal(0);
     thread_.join();
-    for (int signo : {SIGTERM, SIGINT}) ::signal(signo, SIG_DFL);
+    for (int signo : signals()) ::signal(signo, SIG_DFL);
   }
 
  private:
+  std::vector<int> signals() const {
+    std::vector<int> all = {SIGTERM, SIGINT};
+    if (hangUp_) all.push_back(SIGHUP);
+    return all;
+  }
+  // True: a signal that ends the grid (or the end of this object).
   bool waitForByte(int timeoutMillis) {
     struct pollfd wait {
       read_.get(), POLLIN, 0
@@ -72,7 +79,9 @@ class StopOnSignal {
       int got = ::poll(&wait, 1, timeoutMillis);
       if (got < 0 && errno == EINTR) continue;
       char byte;
-      return got > 0 && ::read(read_.get(), &byte, 1) == 1;
+      if (got <= 0 || ::read(read_.get(), &byte, 1) != 1) return false;
+      if (byte != SIGHUP) return true;
+      hangUp_();
     }
   }
   void watch(const std::function<void()>& stop) {
@@ -86,6 +95,7 @@ class StopOnSignal {
     ::_exit(1);
   }
 
+  const std::function<void()> hangUp_;
   Fd read_, write_;
   std::atomic<bool> ended_{false};
   std::thread thread_;
@@ -148,7 +158,9 @@ Result<void> runUp(const Configuration& configuration, GridParts parts) {
   ASSIGN_OR_RETURN(auto grid, Grid::open(settings, parts));
   Result<void> ended;
   {
-    StopOnSignal stopper([&grid] { grid->stop(); });
+    std::function<void()> hangUp;
+    if (!settings.accessLog.empty() && settings.accessLog != "-") hangUp = [&grid] { grid->reopenLogs(); };
+    StopOnSignal stopper([&grid] { grid->stop(); }, std::move(hangUp));
     std::thread announcer([&] { announce(configuration, first); });
     ended = grid->run();
     announcer.join();

@@ -70,7 +70,8 @@ class Grid:
     def start(self) -> None:
         log = open(self.data / "grid.log", "ab")
         self.process = subprocess.Popen(
-            [BINARY, "up", "--data", self.data, "--listen", f"127.0.0.1:{self.port or 0}"],
+            [BINARY, "up", "--data", self.data, "--listen", f"127.0.0.1:{self.port or 0}",
+             "--access-log", self.data / "access.log", "--domains", "hooks.example.org,*.shop.example.org"],
             stdout=subprocess.PIPE, stderr=log, text=True)
         for line in self.process.stdout:
             if "http://" in line:  # "… listens at http://localhost:PORT …"
@@ -129,6 +130,19 @@ class Grid:
 
     def tail(self, size: int = 3000) -> str:
         return (self.data / "grid.log").read_text(errors="replace")[-size:]
+
+    def requests(self, path: str, count: int):
+        """The access log's lines of a path, once there are so many: they are written a moment after the answer."""
+        found = []
+
+        def look():
+            lines = (self.data / "access.log").read_text().splitlines(keepends=True)
+            whole = [json.loads(line) for line in lines if line.endswith("\n")]
+            found[:] = [line for line in whole if line.get("path") == path]
+            return len(found) == count
+
+        self.wait_until(look, 20, f"{count} lines of {path} in the access log")
+        return found
 
     def url(self, label: str) -> str:
         """By path: the test machine need not resolve *.localhost."""

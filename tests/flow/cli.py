@@ -1,7 +1,9 @@
 """The commands of `gridiron`, without and beside a running grid: python3 tests/flow/cli.py build/gridiron"""
 import json
 import re
+import signal
 import stat
+import time
 import unittest
 
 from grid import Browser, Folder, Grid
@@ -18,6 +20,24 @@ class Story(unittest.TestCase):
         done = self.folder.command(*words, **more)
         self.assertNotEqual(done.returncode, 0, done.stdout)
         return done.stderr
+
+
+class AccessLog(Story):
+    def test_a_rotated_log_goes_on_in_a_new_file_after_sighup(self):
+        log, old = self.folder.top / "access.log", self.folder.top / "access.log.1"
+        self.folder.environment["GRIDIRON_ACCESS_LOG"] = str(log)
+        with Grid(self.folder, "control") as grid:
+            browser = Browser(grid)
+            browser.ask("GET", "/before?token=secret")
+            log.rename(old)
+            grid.process.send_signal(signal.SIGHUP)
+            deadline = time.monotonic() + 20
+            while not log.exists() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            browser.ask("GET", "/after")
+        (before,), (after,) = ([json.loads(line) for line in file.read_text().splitlines()] for file in (old, log))
+        self.assertEqual((before["path"], before["status"]), ("/before", 404))
+        self.assertEqual(after["path"], "/after")
 
 
 class Configuration(Story):

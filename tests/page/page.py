@@ -99,7 +99,8 @@ class Page(unittest.TestCase):
         self.keep_picture("overview")
         self.assertIn("MODAL_SERVER_URL=" + self.grid.url, self.text())
         for name, text in (("apps", "Nothing is deployed"), ("functions", "No functions yet"), ("containers", "No containers"),
-                           ("logs", "Nothing printed yet"), ("usage", "Nothing ran"), ("secrets", "New secret")):
+                           ("logs", "Nothing printed yet"), ("usage", "Nothing ran"), ("secrets", "New secret"),
+                           ("tokens", "New token")):
             self.section(name, text)
             self.keep_picture(name)
         self.assertEqual(self.complaints(), [])
@@ -132,6 +133,19 @@ class Page(unittest.TestCase):
         self.one("tbody button").click()
         self.browser.switch_to.alert.accept()
         self.until_text("No secrets yet.")
+
+    def test_a_proxy_token_is_made_shown_once_and_revoked(self):
+        self.sign_in()
+        self.section("tokens", "No proxy tokens yet.")
+        self.one("[name=name]").send_keys("billing")
+        self.one("main button.first").click()
+        self.until_text("Modal-Secret: ws-")
+        self.browser.refresh()
+        self.until(lambda: any("billing" in row.text for row in self.all("tbody tr")), "the token is listed")
+        self.assertNotIn("ws-", self.text())
+        self.one("tbody button").click()
+        self.browser.switch_to.alert.accept()
+        self.until_text("No proxy tokens yet.")
 
     def test_a_refused_secret_says_why(self):
         self.sign_in()

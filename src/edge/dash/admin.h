@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "calls/calls.h"
 #include "catalog/catalog.h"
+#include "edge/http/followed.h"
 #include "edge/schedules.h"
 #include "fleet/fleet.h"
 #include "meter/meter.h"
@@ -40,6 +41,8 @@ struct AdminParts {
   std::string url;                       // of the door, "http://localhost:8400"
   std::string domain;                    // functions' hosts are under it
   std::string version;
+  const RequestBook* book = nullptr;           // null: requests are not counted
+  std::function<std::size_t()> connections{};  // of the door; unset: not known
 };
 
 // The facts and verbs behind the `gridiron` commands and the page's JSON (docs/formats.md). It trusts whoever asks: its

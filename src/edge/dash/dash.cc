@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/digest.h"
+#include "edge/dash/metrics.h"
 #include "edge/dash/text.h"
 #include "edge/dash/web_files.h"
 
@@ -131,6 +132,7 @@ void Dash::route(Visit& visit) {
   if (path == "/sign-in") return signIn(visit);
   if (path.starts_with("/sign-in/")) return signInByLink(visit, path.substr(9));
   if (path.starts_with("/api/")) return api(visit);
+  if (reads && path == "/metrics") return metrics(visit);
   if (path.starts_with("/token-flow/")) return tokenFlow(visit, path.substr(12));
   if (path == "/sign-out") return signOut(visit);
   // "/home": where `modal setup` sends the browser at its end.
@@ -206,14 +208,36 @@ void Dash::tokenFlow(Visit& visit, const std::string& id) {
   visit.tell(200, "Refused", "The client gets no token.");
 }
 
+// Prometheus gives a token as basic authentication (id and secret) or as a bearer ("ak-….as-…").
+void Dash::metrics(Visit& visit) {
+  constexpr std::string_view kBasic = "Basic ", kBearer = "Bearer ";
+  const std::string_view given = visit.head.headers.find("authorization").value_or("");
+  std::string token;
+  if (given.starts_with(kBearer)) token = given.substr(kBearer.size());
+  if (given.starts_with(kBasic)) token = base64Decode(given.substr(kBasic.size())).value_or("");
+  const std::size_t at = token.find(given.starts_with(kBasic) ? ':' : '.');
+  const bool tried = at != std::string::npos && sessions_.mayTry();
+  if (tried && api_.parts().catalog.authenticate(token.substr(0, at), token.substr(at + 1)).ok()) {
+    visit.headers = pageHeaders("text/plain; version=0.0.4; charset=utf-8");
+    visit.answer = metricsText(api_.parts());
+    return;
+  }
+  if (tried) sessions_.failed();
+  visit.status = 401;
+  visit.headers = pageHeaders("text/plain; charset=utf-8");
+  visit.headers.add("www-authenticate", "Basic realm=\"gridiron\"");
+  visit.answer = "Metrics are for who has a token of this grid: its id and secret as user and password.\n";
+}
+
 void Dash::api(Visit& visit) {
   if (!visit.session) return visit.json({401, {{"error", "sign in first"}}});
   bool reads = visit.head.method == "GET";
   if (!reads && !mayChange(visit)) return visit.json({403, {{"error", "this request does not come from the page"}}});
   std::string path = "/v1/" + visit.target.path.substr(5);
   static const std::array<std::string, 4> readable = {"/v1/status", "/v1/apps", "/v1/usage", "/v1/logs"};
-  bool secret = path == "/v1/secrets" || path.starts_with("/v1/secrets/");
-  if (!secret && (!reads || std::find(readable.begin(), readable.end(), path) == readable.end()))
+  const auto isUnder = [&](const std::string& parent) { return path == parent || path.starts_with(parent + "/"); };
+  const bool changeable = isUnder("/v1/secrets") || isUnder("/v1/proxy-tokens");
+  if (!changeable && (!reads || std::find(readable.begin(), readable.end(), path) == readable.end()))
     return visit.json({404, {{"error", "no such thing: " + visit.target.path}}});
   auto body = readJson(visit.body);
   if (!body.ok()) return visit.json(adminErrorAnswer(body.error()));

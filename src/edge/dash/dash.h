@@ -9,7 +9,8 @@
 
 namespace gridiron::edge {
 
-// The page: sign-in, the approval of token flows (/token-flow/<id>), secrets, and the overview with its JSON (/api/…).
+// The page: sign-in, the approval of token flows (/token-flow/<id>), secrets, and the overview with its JSON (/api/…);
+// and /metrics, for who has a token.
 // Answers every request that is not somebody else's (404 for strange paths). Loop thread only; outlives its exchanges.
 class Dash {
  public:
@@ -26,6 +27,7 @@ class Dash {
   void signInByLink(Visit& visit, const std::string& code);
   void tokenFlow(Visit& visit, const std::string& id);
   void api(Visit& visit);
+  void metrics(Visit& visit);
   void startSession(Visit& visit, const Person& who, const std::string& next);
   bool mayChange(const Visit& visit) const;
 

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "base/digest.h"
 #include "edge/dash/testing.h"
 
 namespace gridiron::edge {
@@ -42,7 +43,7 @@ class DashTest : public AdminTest {
   DashTest() { dash = std::make_unique<Dash>(*api); }
 
   std::shared_ptr<OneExchange> ask(const std::string& method, const std::string& target, const std::string& form = "",
-                                   const std::string& scheme = "http") {
+                                   const std::string& scheme = "http", const std::string& authorization = "") {
     auto exchange = std::make_shared<OneExchange>();
     exchange->request.method = method;
     exchange->request.target = target;
@@ -50,6 +51,7 @@ class DashTest : public AdminTest {
     exchange->request.authority = "localhost:8400";
     exchange->request.headers.add("content-type", "application/x-www-form-urlencoded");
     if (!cookie.empty()) exchange->request.headers.add("cookie", cookie);
+    if (!authorization.empty()) exchange->request.headers.add("authorization", authorization);
     exchange->sent = form;
     spawn(io, dash->handler()(exchange));
     io.restart();
@@ -133,6 +135,19 @@ TEST_F(DashTest, SigningOutEndsTheSession) {
 
 TEST_F(DashTest, ABodyThatIsTooLargeIsRefused) {
   EXPECT_EQ(ask("POST", "/sign-in", std::string(2 << 20, 'x'))->status, 413);
+}
+
+TEST_F(DashTest, MetricsAreForWhoHasAToken) {
+  const auto token = catalog->tokens().create("prometheus", "acme");
+  ASSERT_TRUE(token.ok());
+  const std::string& id = token->token.id;
+  for (const std::string& wrong :
+       {std::string(), "Bearer " + id + ".as-wrong", "Basic " + base64Encode(id + ":as-wrong"), std::string("Basic !")})
+    EXPECT_EQ(ask("GET", "/metrics", "", "http", wrong)->status, 401) << wrong;
+  const auto given = ask("GET", "/metrics", "", "http", "Basic " + base64Encode(id + ":" + token->secret));
+  EXPECT_EQ(given->status, 200);
+  EXPECT_THAT(given->body, HasSubstr("# TYPE gridiron_info gauge\ngridiron_info{version=\"1\"} 1\n"));
+  EXPECT_EQ(ask("GET", "/metrics", "", "http", "Bearer " + id + "." + token->secret)->body, given->body);
 }
 
 TEST_F(DashTest, ThereAreNoOtherPages) { EXPECT_EQ(ask("GET", "/admin")->status, 404); }

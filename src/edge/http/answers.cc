@@ -59,6 +59,17 @@ Answer queueFullAnswer(std::string_view reason, int retryAfterSeconds) {
   return answer;
 }
 
+Answer tooManyAnswer(std::string_view reason, int retryAfterSeconds) {
+  Answer answer = textAnswer(429, fmt::format("Too many requests: {}.", reason));
+  answer.headers.add("retry-after", std::to_string(retryAfterSeconds));
+  return answer;
+}
+
+Answer limitProblemAnswer() {
+  return textAnswer(503,
+                    "The limits of this function are not in order; its owner finds in the app's logs what is wrong.");
+}
+
 Answer timeoutAnswer(std::string_view reason) { return textAnswer(504, fmt::format("Timed out: {}", reason)); }
 
 Answer inputFailedAnswer(std::string_view exception) {

@@ -24,6 +24,8 @@ Answer textAnswer(int status, std::string text);
 // would help, and nothing of other workspaces.
 Answer unknownFunctionAnswer(std::string_view asked, std::string_view domain);
 Answer queueFullAnswer(std::string_view reason, int retryAfterSeconds);  // 429
+Answer tooManyAnswer(std::string_view reason, int retryAfterSeconds);    // 429: by a limit of the function's
+Answer limitProblemAnswer();                                             // 503: its limits are not in order
 Answer timeoutAnswer(std::string_view reason);                           // 504
 Answer inputFailedAnswer(std::string_view exception);                    // 500: the function raised before answering
 Answer startFailedAnswer(std::string_view exception);                    // 500: its container cannot start

@@ -4,6 +4,7 @@
 #include "edge/http/lane_call.h"
 #include "edge/http/lane_websocket.h"
 #include "edge/http/scope.h"
+#include "edge/http/trace_context.h"
 #include "edge/http/web_call.h"
 
 namespace gridiron::edge {
@@ -38,9 +39,22 @@ std::string askedFor(const net::RequestHead& head, const FunctionAddress& addres
   return address.rootPath.empty() ? hostOf(head.authority) : address.rootPath;
 }
 
+// What the access log tells of a call beside its request.
+void noteCall(Followed& followed, const std::shared_ptr<WebCall>& web) {
+  followed.facts().call = web->call.str();
+  followed.facts().input = web->input.str();
+  followed.atTheEnd([weak = std::weak_ptr<WebCall>(web)](RequestFacts& facts) {
+    const auto here = weak.lock();
+    if (!here) return;
+    facts.phases = phasesOf(*here);
+    const std::optional<Input> input = here->parts.calls.input(here->input);
+    if (input) facts.container = input->instance.str();
+  });
+}
+
 // Opens the call and gives it its one input; nothing is left behind on failure.
 Result<std::shared_ptr<WebCall>> openCall(const IngressParts& parts, std::shared_ptr<net::Exchange> exchange,
-                                          WebTarget target, const FunctionAddress& address) {
+                                          WebTarget target, const FunctionAddress& address, Followed* followed) {
   const Time now = parts.clock.now();
   CallOptions options;
   options.function = target.function->id;
@@ -49,6 +63,7 @@ Result<std::shared_ptr<WebCall>> openCall(const IngressParts& parts, std::shared
   wire::HttpScope scope = scopeOf(exchange->head(), address, target.web.kind);
   scope.webSocket = wantsWebSocket(exchange->head());
   if (scope.webSocket) scope.scheme = scope.scheme == "https" ? "wss" : "ws";
+  if (followed != nullptr && followed->logged()) followed->facts().traceparent = traceInto(scope.headers);
   NewInput input;
   input.args = Payload{DataFormat::pickle, wire::pickleScope(scope), {}};
   input.method = target.method;
@@ -59,8 +74,10 @@ Result<std::shared_ptr<WebCall>> openCall(const IngressParts& parts, std::shared
     parts.calls.close(call);
     return accepted.error();
   }
-  return std::make_shared<WebCall>(
+  auto web = std::make_shared<WebCall>(
       WebCall{parts, std::move(exchange), std::move(target), call, accepted->front().id, now, std::move(scope), false});
+  if (followed != nullptr && followed->logged()) noteCall(*followed, web);
+  return web;
 }
 
 // The app is told and its input cancelled; the container gets a moment to read the news from the call's stream.
@@ -126,45 +143,74 @@ Task<bool> serveCall(std::shared_ptr<WebCall> web) {
 
 // What its sender had to sign, if anything, is good; else it got its answer.
 Task<std::optional<WebhookGuard::Admitted>> admit(const IngressParts& parts, std::shared_ptr<net::Exchange> exchange,
-                                                  const WebTarget& target) {
+                                                  const WebTarget& target, Followed* followed) {
   if (parts.webhooks == nullptr) co_return WebhookGuard::Admitted{std::move(exchange), {}};
   Result<WebhookGuard::Admitted> verdict = co_await parts.webhooks->admit(exchange, target.function, target.method);
   if (verdict.ok()) co_return std::move(*verdict);
+  if (followed != nullptr) followed->refuse("signature");
   co_await reply(exchange, unverifiedAnswer(verdict.error()));
   co_return std::nullopt;
+}
+
+std::optional<Answer> answerTo(const Result<std::optional<RequestLimiter::Refusal>>& verdict, Followed* followed) {
+  if (!verdict.ok()) return limitProblemAnswer();
+  if (!*verdict) return std::nullopt;
+  if (followed != nullptr) followed->refuse((*verdict)->why);
+  return tooManyAnswer((*verdict)->text, (*verdict)->retryAfterSeconds);
+}
+
+// Why a request does not even get so far that its body is read.
+std::optional<Answer> refusalOf(const IngressParts& parts, const std::optional<WebTarget>& target,
+                                const net::RequestHead& head, const FunctionAddress& address, Followed* followed) {
+  if (!target) return unknownFunctionAnswer(askedFor(head, address), parts.domain);
+  if (followed != nullptr) followed->isFor(*target->function, webhookName(*target->function, target->method));
+  if (parts.limits != nullptr) {
+    auto no = answerTo(parts.limits->askForAddress(*target->function, target->method, head.peerHost), followed);
+    if (no) return no;
+  }
+  if (wantsWebSocket(head) && parts.lanes == nullptr) return webSocketAnswer();
+  if (wantsWebSocket(head) && webSocketProblem(head)) return webSocketProblem(head);
+  if (mayCall(parts, *target, head)) return std::nullopt;
+  if (followed != nullptr) followed->refuse("proxy_token");
+  return proxyAuthAnswer();
+}
+
+std::optional<Answer> overLimit(const IngressParts& parts, const WebTarget& target, Followed* followed) {
+  if (parts.limits == nullptr) return std::nullopt;
+  const int queued = parts.calls.demandOf(target.function->id).queued;
+  return answerTo(parts.limits->askForFunction(*target.function, target.method, queued), followed);
 }
 
 }  // namespace
 
 Task<void> Ingress::serve(std::shared_ptr<net::Exchange> exchange, FunctionAddress address) {
+  const std::shared_ptr<Followed> followed = parts_.book != nullptr ? parts_.book->follow(exchange) : nullptr;
+  if (followed) exchange = followed;
   const net::RequestHead& head = exchange->head();
   std::optional<WebTarget> target = parts_.find ? parts_.find(address) : std::nullopt;
-  std::optional<Answer> no;
-  if (!target) {
-    no = unknownFunctionAnswer(askedFor(head, address), parts_.domain);
-  } else if (wantsWebSocket(head) && parts_.lanes == nullptr) {
-    no = webSocketAnswer();
-  } else if (wantsWebSocket(head) && webSocketProblem(head)) {
-    no = webSocketProblem(head);
-  } else if (!mayCall(parts_, *target, head)) {
-    no = proxyAuthAnswer();
-  }
+  std::optional<Answer> no = refusalOf(parts_, target, head, address, followed.get());
   if (no) {
     co_await reply(exchange, std::move(*no));
     co_return;
   }
-  std::optional<WebhookGuard::Admitted> admitted = co_await admit(parts_, exchange, *target);
+  std::optional<WebhookGuard::Admitted> admitted = co_await admit(parts_, exchange, *target, followed.get());
   if (!admitted) co_return;
   exchange = admitted->exchange;
-  Result<std::shared_ptr<WebCall>> opened = openCall(parts_, exchange, std::move(*target), address);
-  if (!opened.ok()) {
+  no = overLimit(parts_, *target, followed.get());
+  Result<std::shared_ptr<WebCall>> opened = Error{Code::exhausted, ""};
+  if (!no) {
+    opened = openCall(parts_, exchange, std::move(*target), address, followed.get());
+    if (!opened.ok()) no = errorAnswer(opened.error());
+    if (!opened.ok() && followed && opened.error().code == Code::exhausted) followed->refuse("queue");
+  }
+  if (no) {
     if (!admitted->seen.empty()) parts_.webhooks->forget(admitted->seen);
-    co_await reply(exchange, errorAnswer(opened.error()));
+    co_await reply(exchange, std::move(*no));
     co_return;
   }
-  std::shared_ptr<WebCall> web = *opened;
   const bool answered = co_await serveCall(*opened);
   if (!answered && !admitted->seen.empty()) parts_.webhooks->forget(admitted->seen);
+  if (followed) followed->end();
 }
 
 }  // namespace gridiron::edge

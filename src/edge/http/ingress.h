@@ -8,7 +8,9 @@
 #include "base/clock.h"
 #include "base/loop.h"
 #include "calls/calls.h"
+#include "edge/http/followed.h"
 #include "edge/http/lanes.h"
+#include "edge/http/limits.h"
 #include "edge/http/router.h"
 #include "edge/http/webhooks.h"
 #include "edge/rpc/wakes.h"
@@ -42,6 +44,10 @@ struct IngressParts {
   WebhookGuard* webhooks = nullptr;
   // The containers' fast lanes. Null: every request is asked for by its container.
   Lanes* lanes = nullptr;
+  // Counts requests and writes the access log. Null: nobody does.
+  RequestBook* book = nullptr;
+  // How many requests are let through. Null: all.
+  RequestLimiter* limits = nullptr;
   Nanos extraWait = std::chrono::minutes(5);  // for a place on a worker, beside the function's own time-outs
   Nanos firstChunkAfter = std::chrono::seconds(2);
 };
@@ -49,7 +55,8 @@ struct IngressParts {
 // Turns HTTP requests into calls: one call with one input, whose data streams are the request's body and the response.
 // A request is held while a container starts. When the peer hangs up the app is told (http_disconnect) and the input is
 // cancelled; when the container ends before it answered, the peer gets a readable text, after that a cut connection.
-// Every response carries Server-Timing. Loop thread only; must outlive the exchanges it serves.
+// Every response carries Server-Timing. Loop thread only; must outlive the exchanges it serves. What a request may cost
+// is checked from the cheapest on: limits of its address, proxy token, signature, limits of the function.
 class Ingress {
  public:
   explicit Ingress(IngressParts parts) : parts_(std::move(parts)) {}

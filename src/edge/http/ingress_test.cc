@@ -113,6 +113,37 @@ TEST(Ingress, AWarmContainerAnswersTheNextRequestToo) {
   EXPECT_EQ(grid.started.size(), 1u);
 }
 
+TEST(Ingress, WhatIsOverALimitIsRefusedBeforeAContainerStarts) {
+  Grid grid;
+  grid.web("echo", serving(echo));
+  grid.limits.client = {1, std::chrono::hours(1), 1};
+  EXPECT_EQ(grid.answerOf(grid.post("you--echo.localhost", "/", "one"))->status(), 200);
+  const auto second = grid.answerOf(grid.post("you--echo.localhost", "/", "two"));
+  EXPECT_EQ(second->status(), 429);
+  EXPECT_THAT(second->text, HasSubstr("retry-after: 36"));
+  grid.limits = {.all = {1, std::chrono::hours(1), 1}, .client = {}, .queue = 0};
+  EXPECT_EQ(grid.answerOf(grid.post("you--echo.localhost", "/", "three"))->status(), 200);
+  EXPECT_EQ(grid.answerOf(grid.post("you--echo.localhost", "/", "four"))->status(), 429);
+  const RequestCounts& counts = grid.book.counts().at({"main", "app", "echo"});
+  EXPECT_EQ(counts.byStatus.at(200), 2u);
+  EXPECT_EQ(counts.byStatus.at(429), 2u);
+  EXPECT_EQ(counts.refused.at("client_rate"), 1u);
+  EXPECT_EQ(counts.refused.at("rate"), 1u);
+  EXPECT_EQ(grid.started.size(), 1u);
+}
+
+TEST(Ingress, NoMoreRequestsWaitForAContainerThanTheRuleSays) {
+  Grid grid;
+  grid.web("never", [](Grid&, std::shared_ptr<Container>) -> Task<void> { co_return; });
+  grid.limits.queue = 2;
+  const auto first = grid.get("you--never.localhost", "/"), second = grid.get("you--never.localhost", "/");
+  grid.runUntil([&] { return grid.calls.demand().size() == 1 && grid.calls.demand().front().queued == 2; }, "two wait");
+  const auto third = grid.answerOf(grid.get("you--never.localhost", "/"));
+  EXPECT_EQ(third->status(), 429);
+  EXPECT_THAT(third->text, HasSubstr("2 wait for a container already"));
+  EXPECT_FALSE(first->ended || second->ended);
+}
+
 TEST(Ingress, ALargeBodyGoesBothWaysInPieces) {
   Grid grid;
   grid.web("echo", serving([](const std::string& body) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "edge/http/answers.h"
+#include "edge/http/followed.h"
 #include "net/grpc.h"
 
 namespace gridiron::edge {
@@ -49,7 +50,25 @@ std::optional<FunctionAddress> addressOfPath(std::string_view target) {
   return address;
 }
 
+Route routeFor(const RouterParts& parts, const net::RequestHead& head) {
+  Route route = routeOf(head, parts.domain);
+  if (!parts.ownHost || route.kind == Route::Kind::rpc || route.kind == Route::Kind::link) return route;
+  std::string host = hostOf(head.authority);
+  if (!parts.ownHost(host)) return route;
+  return {Route::Kind::function, {.workspace = "", .label = "", .rootPath = "", .domain = std::move(host)}};
+}
+
 Task<void> dispatch(std::shared_ptr<const RouterParts> parts, std::shared_ptr<net::Exchange> exchange) {
+  if (const auto text = parts->challenge ? parts->challenge(exchange->head().target) : std::nullopt) {
+    net::Headers headers;
+    headers.add("content-type", "application/octet-stream");
+    (void)co_await exchange->answer(200, std::move(headers), *text);
+    co_return;
+  }
+  const Route route = routeFor(*parts, exchange->head());
+  const bool ofFunction = route.kind == Route::Kind::function && parts->function;
+  if (parts->book != nullptr && !ofFunction && !net::isGrpc(exchange->head()))
+    exchange = parts->book->follow(std::move(exchange));
   const net::RequestHead& head = exchange->head();
   if (parts->insecure && !net::isGrpc(head) && parts->insecure(head)) {
     const std::string target = head.target.starts_with('/') ? head.target : "/";
@@ -58,8 +77,7 @@ Task<void> dispatch(std::shared_ptr<const RouterParts> parts, std::shared_ptr<ne
     (void)co_await exchange->answer(answer.status, std::move(answer.headers), std::move(answer.body));
     co_return;
   }
-  Route route = routeOf(head, parts->domain);
-  if (route.kind == Route::Kind::function && parts->function) {
+  if (ofFunction) {
     co_await parts->function(exchange, route.function);
     co_return;
   }

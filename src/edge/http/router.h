@@ -15,6 +15,7 @@ struct FunctionAddress {
   std::string workspace;  // "" when the address does not name one ("/-/label/")
   std::string label;      // what follows "--" in the host's first label
   std::string rootPath;   // "/-/label" when it came by path, "" when the function has the whole host
+  std::string domain{};   // instead of the others: a host name of the function's own
 };
 
 struct Route {
@@ -32,12 +33,21 @@ Route routeOf(const net::RequestHead& head, std::string_view domain);
 // `authority` without its port and trailing dot, in lower case; IPv6 literals keep their brackets.
 std::string hostOf(std::string_view authority);
 
+class RequestBook;
+
 // Everything that answers requests. `domain` as in routeOf.
 struct RouterParts {
   std::string domain = "localhost";
+  // What is served at this path of every host, before all else: what a certificate authority asks for. Unset: nothing.
+  std::function<std::optional<std::string>(const std::string& path)> challenge{};
   // Is this who speaks HTTP where he should speak HTTPS? He is sent there with 308; gRPC, which follows no redirects,
   // is served. Unset: nobody is.
   std::function<bool(const net::RequestHead&)> insecure{};
+  // Is it a function's own host name (in lower case, without port)? Unset: none is. All paths of such a host are the
+  // function's, only clients' and workers' gRPC goes where it goes on every host.
+  std::function<bool(const std::string& host)> ownHost{};
+  // Follows requests that are not gRPC and not for functions (whose ingress does). Null: nobody does.
+  RequestBook* book = nullptr;
   net::HttpHandler rpc;
   net::HttpHandler link;
   net::HttpHandler blobs;

@@ -199,8 +199,13 @@ class Grid : public FleetObserver {
     fleet.exited(instance, exit);
   }
 
-  asio::io_context io;
   SystemClock clock;
+  RequestBook book{clock, nullptr, [](const AppId&) { return "app"; }};  // outlives what the loop holds
+  LimitRule limits;                                                      // of every function
+  RequestLimiter limiter{{.clock = clock,
+                          .rule = [this](const Function&, const std::string&) { return std::optional(limits); },
+                          .tell = {}}};
+  asio::io_context io;
   std::unique_ptr<Store> store;
   DiskGate gate;
   FunctionTable functions;
@@ -307,6 +312,8 @@ class Grid : public FleetObserver {
                          return id == "wk-1" && secret == "ws-1";
                        },
                        {}};
+    parts.book = &book;
+    parts.limits = &limiter;
     parts.firstChunkAfter = firstChunkAfter;
     return parts;
   }

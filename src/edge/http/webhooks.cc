@@ -21,6 +21,7 @@ class ReadExchange final : public net::Exchange {
     out += std::exchange(body_, {});
     return true;
   }
+  Task<Result<void>> upgrade(net::Headers headers) override { return inner_->upgrade(std::move(headers)); }
   Task<Result<void>> respond(int status, net::Headers headers, bool endStream) override {
     return inner_->respond(status, std::move(headers), endStream);
   }

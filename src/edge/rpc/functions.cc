@@ -95,6 +95,38 @@ void assignLabels(const Apps& apps, const App& app, const wire::ReadFunction& re
   }
 }
 
+// "https://grid.example.org:8400" and a host → "https://hooks.example.org:8400".
+std::string urlOfHost(const std::string& publicUrl, const std::string& host) {
+  const std::size_t scheme = publicUrl.find("://");
+  const std::size_t port = scheme == std::string::npos ? scheme : publicUrl.find(':', scheme + 3);
+  return publicUrl.substr(0, scheme) + "://" + host + (port == std::string::npos ? "" : publicUrl.substr(port));
+}
+
+// The host names that the function and its methods claim (`custom_domains=[…]`) are theirs from the deployment on.
+Result<void> claimDomains(const ObjectParts& parts, const App& app, const Function& function,
+                          api::FunctionCreateResponse& response) {
+  for (const DomainClaim& claim : domainClaimsOf(function)) {
+    if (parts.domains == nullptr)
+      return makeError(Code::unimplemented, "custom domain '{}': functions cannot have host names here", claim.host);
+    ASSIGN_OR_RETURN(const std::string before, parts.domains->check(function, claim.host));
+    if (app.state == AppState::ephemeral || app.state == AppState::detached) {
+      warn(response,
+           fmt::format("The custom domain '{}' is for the deployed app: it does not answer there now.", claim.host));
+      continue;
+    }
+    if (!before.empty())
+      warn(response, fmt::format("The custom domain '{}' is that of function '{}' now.", claim.host, before));
+    api::Function& definition = *response.mutable_function();
+    const std::string url = urlOfHost(parts.config.publicUrl, claim.host);
+    if (claim.method.empty()) {
+      definition.add_custom_domain_info()->set_url(url);
+    } else {
+      (*definition.mutable_method_definitions())[claim.method].add_custom_domain_info()->set_url(url);
+    }
+  }
+  return {};
+}
+
 Result<api::FunctionCreateResponse> create(const ObjectParts& parts, const Caller& caller,
                                            api::FunctionCreateRequest request) {
   ASSIGN_OR_RETURN(App app, appFor(parts, caller, request.app_id()));
@@ -107,6 +139,7 @@ Result<api::FunctionCreateResponse> create(const ObjectParts& parts, const Calle
   ASSIGN_OR_RETURN(function.id, apps.precreate(app.id, function.tag, existing));
   function.app = app.id;
   api::FunctionCreateResponse response;
+  function.environment = app.environment;
   assignLabels(apps, app, read, function, response);
   // The address belongs to the definition: another one is a change.
   std::string content = read.content + '\n' + function.web.label;
@@ -116,6 +149,7 @@ Result<api::FunctionCreateResponse> create(const ObjectParts& parts, const Calle
   const api::WebUrlInfo info = response.function().web_url_info();
   wire::writeDefinition(*draft, urls, *response.mutable_function());
   if (!draft->web.label.empty()) *response.mutable_function()->mutable_web_url_info() = info;
+  RETURN_IF_ERROR(claimDomains(parts, app, *draft, response));
   response.set_function_id(draft->id.str());
   wire::writeHandle(*draft, urls, *response.mutable_handle_metadata());
   wire::writeFunctionData(*draft, urls, *response.mutable_function_data());

@@ -61,7 +61,9 @@ Identify identifyCallers(Catalog& catalog, const Fleet& fleet,
   };
 }
 
-std::optional<WebTarget> webTargetAt(const Catalog& catalog, const FunctionAddress& address) {
+std::optional<WebTarget> webTargetAt(const Catalog& catalog, const CustomDomains& domains,
+                                     const FunctionAddress& address) {
+  if (!address.domain.empty()) return domains.find(address.domain);
   auto found = catalog.apps().atAddress(address.workspace, address.label);
   if (!found) return std::nullopt;
   return WebTarget{std::move(found->function), std::move(found->method), std::move(found->web)};
@@ -78,6 +80,19 @@ Result<std::optional<WebhookRule>> webhookRuleFor(const Catalog& catalog,
         (one.environment.empty() || one.environment == app->environment))
       return std::optional<WebhookRule>(one.rule);
   return webhookRuleOf(app->tags, name);
+}
+
+Result<std::optional<LimitRule>> limitRuleFor(const Catalog& catalog, const std::vector<ConfiguredLimit>& configured,
+                                              const Function& function, const std::string& method) {
+  const App* app = catalog.apps().find(function.app);
+  if (app == nullptr || (configured.empty() && app->tags.empty())) return std::optional<LimitRule>();
+  const std::string name = webhookName(function, method);
+  const auto fits = [](const std::string& asked, const std::string& is) { return asked == "*" || asked == is; };
+  for (const ConfiguredLimit& one : configured)
+    if (fits(one.app, app->name) && fits(one.function, name) &&
+        (one.environment.empty() || fits(one.environment, app->environment)))
+      return std::optional<LimitRule>(one.rule);
+  return limitRuleOf(app->tags, name);
 }
 
 Result<std::string> fileFor(Catalog& catalog, const link::FetchFileRequest& request) {

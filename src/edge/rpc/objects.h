@@ -9,6 +9,7 @@
 #include "catalog/catalog.h"
 #include "catalog/grid_config.h"
 #include "edge/http/ingress.h"
+#include "edge/rpc/custom_domains.h"
 #include "edge/rpc/server.h"
 #include "edge/rpc/wakes.h"
 #include "fleet/fleet.h"
@@ -34,6 +35,8 @@ struct ObjectParts {
   Calls* calls = nullptr;           // for the inputs of functions that make images; without it there are none
   // What the container prints is the image's build (LogHub::buildingIn).
   std::function<void(const InstanceId&, const ImageId&)> buildingIn = {};
+  // Who has which host name of its own. Null: no function can have one.
+  const CustomDomains* domains = nullptr;
 };
 
 // Image builds: what clients ask for, what workers tell. Give it to the fleet as observer: an image that a function
@@ -76,12 +79,17 @@ Identify identifyCallers(Catalog& catalog, const Fleet& fleet,
                          std::function<std::optional<InstanceId>(const net::Headers&)> containerOf);
 
 // The function in force at a web address, for the ingress.
-std::optional<WebTarget> webTargetAt(const Catalog& catalog, const FunctionAddress& address);
+std::optional<WebTarget> webTargetAt(const Catalog& catalog, const CustomDomains& domains,
+                                     const FunctionAddress& address);
 
 // How the senders of a web function must sign: as the grid's configuration says, else as the tags of its app do.
 Result<std::optional<WebhookRule>> webhookRuleFor(const Catalog& catalog,
                                                   const std::vector<ConfiguredWebhook>& configured,
                                                   const Function& function, const std::string& method);
+
+// What a web function takes, likewise; of the configured ones the first that fits.
+Result<std::optional<LimitRule>> limitRuleFor(const Catalog& catalog, const std::vector<ConfiguredLimit>& configured,
+                                              const Function& function, const std::string& method);
 
 // Where the bytes lie that a worker asks for (WorkerLinks::Hooks::file).
 Result<std::string> fileFor(Catalog& catalog, const link::FetchFileRequest& request);

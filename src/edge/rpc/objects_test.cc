@@ -304,7 +304,7 @@ TEST_F(ObjectRpcs, ADeploymentGoesThroughAndASecondOneSaysThatNothingChanged) {
   const auto found = ask<api::FunctionGetResponse>("FunctionGet", get);
   EXPECT_EQ(found->function_id(), function);
   EXPECT_EQ(found->function().ranked_functions_size(), 1);
-  const auto target = webTargetAt(*catalog, {"acme", "hello-f", ""});
+  const auto target = webTargetAt(*catalog, CustomDomains(catalog->apps(), {}, "localhost"), {"acme", "hello-f", ""});
   ASSERT_TRUE(target);
   EXPECT_EQ(target->function->id.str(), function);
 
