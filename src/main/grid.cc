@@ -19,6 +19,7 @@
 #include "edge/dash/dash.h"
 #include "edge/dash/names.h"
 #include "edge/driver.h"
+#include "edge/http/answers.h"
 #include "edge/http/blobs.h"
 #include "edge/http/ingress.h"
 #include "edge/http/router.h"
@@ -94,7 +95,9 @@ struct Grid::Impl {
   edge::IngressParts ingressParts();
   edge::WebhookParts webhookParts();
   edge::LimiterParts limiterParts();
-  static Task<void> stopWorker(Impl& self);
+  static Task<void> serveFunction(Impl& self, std::shared_ptr<net::Exchange> exchange, edge::FunctionAddress address);
+  static Task<void> finishRequests(Impl& self, Nanos grace);
+  static Task<void> stopWorker(Impl& self, Nanos grace);
   static Task<void> finish(Impl& self);
 
   Settings settings;
@@ -137,6 +140,8 @@ struct Grid::Impl {
   std::unique_ptr<LocalWorker> worker;
   std::thread workerStop;
   bool stopping = false;
+  std::size_t requests = 0;  // to functions, that are being served
+  Notifier requestsDone{io};
 };
 
 Result<void> Grid::Impl::openStores() {
@@ -358,8 +363,22 @@ net::HttpHandler Grid::Impl::router() {
        .link = [this](std::shared_ptr<net::Exchange> exchange) { return links->handle(std::move(exchange)); },
        .blobs = [this](std::shared_ptr<net::Exchange> exchange) { return blobDoor->serve(std::move(exchange)); },
        .page = dash->handler(),
-       .function = [this](std::shared_ptr<net::Exchange> exchange,
-                          const edge::FunctionAddress& address) { return ingress->serve(exchange, address); }});
+       .function = [this](
+                       std::shared_ptr<net::Exchange> exchange,
+                       edge::FunctionAddress address) { return serveFunction(*this, exchange, std::move(address)); }});
+}
+
+Task<void> Grid::Impl::serveFunction(Impl& self, std::shared_ptr<net::Exchange> exchange,
+                                     edge::FunctionAddress address) {
+  if (self.stopping) {
+    edge::Answer answer = edge::textAnswer(503, "The grid is about to end.");
+    answer.headers.add("retry-after", "5");
+    (void)co_await exchange->answer(answer.status, std::move(answer.headers), std::move(answer.body));
+    co_return;
+  }
+  ++self.requests;
+  co_await self.ingress->serve(std::move(exchange), std::move(address));
+  if (--self.requests == 0) self.requestsDone.notifyAll();
 }
 
 Result<void> Grid::Impl::startWorker() {
@@ -399,11 +418,11 @@ Result<void> Grid::run() {
 }
 
 // Containers end first, while control still takes what they have to say; then the door is closed.
-Task<void> Grid::Impl::stopWorker(Impl& self) {
+Task<void> Grid::Impl::stopWorker(Impl& self, Nanos grace) {
   Notifier stopped(self.io);
   bool done = false;
-  self.workerStop = std::thread([&] {
-    self.worker->stop(std::min<Nanos>(self.settings.stopGrace, 6s));
+  self.workerStop = std::thread([&, grace] {
+    self.worker->stop(std::min<Nanos>(grace, 6s));
     asio::post(self.io, [&] {
       done = true;
       stopped.notifyAll();
@@ -412,8 +431,17 @@ Task<void> Grid::Impl::stopWorker(Impl& self) {
   while (!done) co_await stopped.wait(1h);
 }
 
+// Requests that came before the end of the grid have a while to be answered.
+Task<void> Grid::Impl::finishRequests(Impl& self, Nanos grace) {
+  const Time until = self.clock.now() + grace;
+  while (self.requests > 0 && self.clock.now() < until) co_await self.requestsDone.wait(until - self.clock.now());
+}
+
 Task<void> Grid::Impl::finish(Impl& self) {
-  if (self.worker) co_await stopWorker(self);
+  const Time began = self.clock.now();
+  co_await finishRequests(self, self.settings.stopGrace * 2 / 3);
+  const Nanos left = self.settings.stopGrace - (self.clock.now() - began);
+  if (self.worker) co_await stopWorker(self, left);
   self.links.reset();
   co_await self.door->drain(1s);
   self.io.stop();

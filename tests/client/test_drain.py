@@ -3,6 +3,7 @@ is run twice. With the fast lane and without (tests/client/run)."""
 
 import concurrent.futures
 import http.client
+import signal
 import threading
 import time
 
@@ -72,3 +73,20 @@ def test_a_redeploy_and_a_kill_amid_a_thousand_requests(grid):
     assert set(words) <= {"new"}, "what came after the deploy ran in what was deployed"
     inputs = [one["id"] for one in grid.admin("usage", "--app", "drained")["inputs"]]
     assert len(inputs) == len(set(inputs)) == REQUESTS + 2, "each ran once"
+
+
+def test_a_grid_that_ends_answers_first_what_it_has_begun(grid):
+    grid.modal("deploy", "drained.py", WORD="last")
+    callers = Callers(grid)
+    asked = http.client.HTTPConnection("127.0.0.1", grid.port, timeout=60)
+    late = http.client.HTTPConnection("127.0.0.1", grid.port, timeout=60)
+    assert callers.ask(late, "/?warm")[0] == 200
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(callers.ask, asked, "/slow?1")
+        grid.wait_until(lambda: grid.function("drained", "web")["running"] == 1, 20, "it runs")
+        grid.process.send_signal(signal.SIGTERM)
+        grid.wait_until(lambda: callers.ask(late, "/?late")[0] == 503, 10, "what comes now is refused")
+        assert slow.result()[:2] == (200, "last")
+    assert grid.process.wait(timeout=15) == 0
+    grid.start()
+    asked.close(), late.close()

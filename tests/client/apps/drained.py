@@ -1,4 +1,5 @@
-"""Answers who it is; /die takes the container with it, and all that it runs then."""
+"""Answers who it is; /die takes the container with it, and all that it runs then; /slow takes a second."""
+import asyncio
 import os
 import signal
 
@@ -16,6 +17,8 @@ def web():
         if scope["type"] != "http":
             return
         await receive()
+        if scope["path"].endswith("/slow"):
+            await asyncio.sleep(1)
         if scope["path"].endswith("/die"):
             os.kill(os.getpid(), signal.SIGKILL)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"x-word", os.environ["WORD"].encode())]})
