@@ -37,3 +37,12 @@ def test_a_host_name_that_was_given_up_is_free_for_another_app(grid):
     grid.modal("deploy", "domains.py", DOMAINS_APP="others")
     assert get(grid, "hooks.example.org", "/")[0] == 200
     assert grid.containers("others")
+
+
+def test_a_label_that_is_taken_over_is_told_and_one_that_was_made_gives_way(grid):
+    first = grid.modal("deploy", "domains.py", DOMAINS="", DOMAINS_APP="first", LABEL="shared")
+    assert "another function's" not in first
+    second = grid.modal("deploy", "domains.py", DOMAINS="", DOMAINS_APP="second", LABEL="shared")
+    assert "The web address 'shared' was another function's until now." in " ".join(second.split())
+    assert get(grid, "127.0.0.1", "/-/shared/")[0] == 200
+    assert not grid.containers("first") and grid.containers("second")

@@ -3,12 +3,12 @@ import os
 
 import modal
 
-names = os.environ.get("DOMAINS", "hooks.example.org").split(",")
+names = [name for name in os.environ.get("DOMAINS", "hooks.example.org").split(",") if name]
 app = modal.App(os.environ.get("DOMAINS_APP", "domains"))
 
 
 @app.function(image=modal.Image.debian_slim())
-@modal.asgi_app(custom_domains=names)
+@modal.asgi_app(label=os.environ.get("LABEL"), custom_domains=names)
 def web():
     async def asgi(scope, receive, send):
         if scope["type"] != "http":
