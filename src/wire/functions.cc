@@ -150,6 +150,12 @@ Result<void> checkDefinition(const api::Function& in) {
   if (scaling.maxContainers > 0 && scaling.minContainers > scaling.maxContainers)
     return makeError(Code::invalidArgument, "min_containers ({}) is more than max_containers ({})",
                      scaling.minContainers, scaling.maxContainers);
+  if (in.is_server() || in.has_http_config())
+    return makeError(
+        Code::unimplemented,
+        "'{}' is a server (@app.server), which this grid does not run: @modal.web_server({}) on a function "
+        "serves the same port",
+        in.function_name(), in.http_config().port());
   if (in.batch_max_size() > 0 && in.max_concurrent_inputs() > 1)
     return makeError(Code::invalidArgument, "a batched function cannot take concurrent inputs");
   return {};

@@ -51,6 +51,16 @@ TEST(Functions, AWebFunctionIsReadWithWhatTheGridDecidesBy) {
   EXPECT_EQ(out.scaling.scaledownWindow, std::chrono::seconds(20));
 }
 
+TEST(Functions, AServerIsRefusedWithWhatWouldWork) {
+  auto request = webhook();
+  request.mutable_function()->set_is_server(true);
+  request.mutable_function()->mutable_http_config()->set_port(8000);
+  const auto read = readFunction(std::move(request), "1.6.4");
+  ASSERT_FALSE(read.ok());
+  EXPECT_EQ(read.error().code, Code::unimplemented);
+  EXPECT_THAT(read.error().message, HasSubstr("@modal.web_server(8000)"));
+}
+
 TEST(Functions, TheOrderOfASetDoesNotMakeAnotherDefinition) {
   auto one = webhook();
   auto other = webhook();
