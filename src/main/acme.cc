@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <sstream>
 
 #include "base/fd.h"
 
@@ -51,6 +52,7 @@ Result<std::unique_ptr<Acme>> Acme::open(AcmeOptions options, const Clock& clock
   for (const std::string& name : acme->options_.names) {
     acme->names_.push_back({name, Time{}, 0});
     RETURN_IF_ERROR(acme->prepare(acme->names_.back()));
+    acme->recall(acme->names_.back());
   }
   return acme;
 }
@@ -62,6 +64,18 @@ Acme::~Acme() {
   }
   ended_.notify_all();
   if (thread_.joinable()) thread_.join();
+}
+
+// A grid that is started again and again must not ask an authority each time for what it has just refused.
+void Acme::recall(Name& name) const {
+  const Result<std::string> there = readFile(failureOf(name.name));
+  if (!there.ok()) return;
+  std::istringstream words(*there);
+  std::int64_t due = 0;
+  int failures = 0;
+  if (!(words >> failures >> due) || failures < 1) return;
+  name.failures = failures;
+  name.due = std::clamp(fromMillis(due), clock_.now(), clock_.now() + std::chrono::hours(24));
 }
 
 // A file that is there and fits is kept, whoever is its authority; anything else makes room for a makeshift.
@@ -160,6 +174,7 @@ Result<void> Acme::obtain(AcmeClient& client, Name& name) {
 }
 
 void Acme::turn(Name& name) {
+  std::error_code ignored;
   std::optional<Nanos> later;
   Result<void> done = [&]() -> Result<void> {
     ASSIGN_OR_RETURN(const EcKey account, accountKey());
@@ -179,6 +194,7 @@ void Acme::turn(Name& name) {
   }();
   if (done.ok()) {
     name.failures = 0;
+    std::filesystem::remove(failureOf(name.name), ignored);
     spdlog::info("a certificate for {} was issued; it is renewed from {} on", name.name, toMillis(name.due) / 1000);
     return;
   }
@@ -186,6 +202,8 @@ void Acme::turn(Name& name) {
   const Nanos wait =
       std::max(acmeBackOff(++name.failures), std::min<Nanos>(later.value_or(Nanos{}), std::chrono::hours(24)));
   name.due = clock_.now() + wait;
+  const std::string note = fmt::format("{} {}\n{}\n", name.failures, toMillis(name.due), done.error().message);
+  (void)writeFileAtomic(failureOf(name.name), note, 0600, Durable::no);
   spdlog::error("no certificate for {}: {}; tried again in {} s", name.name, done.error().message,
                 std::chrono::duration_cast<std::chrono::seconds>(wait).count());
 }

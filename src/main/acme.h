@@ -21,7 +21,8 @@ struct AcmeOptions {
   std::string authority;           // PEM file of who signed its own TLS certificate; "": the system's
   std::string email;               // what the authority writes to; "": nobody
   std::vector<std::string> names;  // host names, a certificate each
-  std::string folder;              // account.key, and NAME.pem (key and chain); 0700
+  // account.key, NAME.pem (key and chain), NAME.failed (when it is tried again, and why it was not issued); 0700.
+  std::string folder;
 };
 
 // How long to wait before `attempt` (1: after the first failure) of a name: a minute, doubled each time, a day at most.
@@ -56,6 +57,8 @@ class Acme {
   Acme(AcmeOptions options, const Clock& clock) : options_(std::move(options)), clock_(clock) {}
 
   std::string fileOf(const std::string& name) const { return options_.folder + "/" + name + ".pem"; }
+  std::string failureOf(const std::string& name) const { return options_.folder + "/" + name + ".failed"; }
+  void recall(Name& name) const;
   Result<void> prepare(Name& name);
   Result<EcKey> accountKey() const;
   Result<AcmeAnswer> ask(const std::string& method, const std::string& url, const std::string& body) const;

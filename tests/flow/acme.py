@@ -69,6 +69,9 @@ class Acme(unittest.TestCase):
         except ssl.SSLError:
             return ""
 
+    def orders_of(self, name):
+        return len([p for path, p in self.authority.asked if path == "/order" and p["identifiers"][0]["value"] == name])
+
     def test_a_name_gets_its_certificate_keeps_it_over_a_restart_and_renews_it_in_time(self):
         self.start()
         self.until(lambda: len(self.authority.issued) == 2, "a certificate was issued, and another ahead of its end")
@@ -79,8 +82,7 @@ class Acme(unittest.TestCase):
         self.assertEqual(account, {"termsOfServiceAgreed": True, "contact": ["mailto:you@example.org"]})
         # A name that the authority does not take is told, does not hold up the others, and is left alone for a while.
         self.assertRegex(self.told(), f"no certificate for {OTHER}: .*rejectedIdentifier: not this name; tried again in 60 s")
-        refused = [p for path, p in self.authority.asked if path == "/order" and p["identifiers"][0]["value"] == OTHER]
-        self.assertEqual(len(refused), 1)
+        self.assertEqual(self.orders_of(OTHER), 1)
         # What is no challenge of ours is sent to https as ever.
         connection = http.client.HTTPConnection("127.0.0.1", int(self.http_port), timeout=10)
         connection.request("GET", "/.well-known/acme-challenge/other", headers={"Host": NAME})
@@ -91,6 +93,7 @@ class Acme(unittest.TestCase):
         self.start()
         self.assertEqual(self.serial(), newest)
         self.assertEqual(self.authority.issued, [NAME, NAME])
+        self.assertEqual(self.orders_of(OTHER), 1, "what was refused just now is left alone also after a restart")
 
 
 if __name__ == "__main__":
