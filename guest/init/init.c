@@ -110,6 +110,10 @@ static pid_t obey(char** argv, int* adopted) {
     if (*adopted < 0) _exit(0);  // it has ended already
     return note.pid;
   }
+  if (note.kind == gridironNoteOwn) {
+    if (kill(note.pid, 0) != 0) _exit(128 + SIGKILL);  // it has ended already
+    return note.pid;
+  }
   if (note.kind != gridironNoteRun) return 0;
   kill(-1, SIGKILL);  // a zygote's child that comes too late
   return start(argv);

@@ -352,7 +352,10 @@ struct Child {
   [[noreturn]] void becomeInit() const {
     const int init = must(::fcntl(plan.init, F_DUPFD_CLOEXEC, 16), gridironStepOutput);
     const int control = must(::fcntl(plan.control, F_DUPFD_CLOEXEC, 16), gridironStepOutput);
-    const int streams[3] = {must(::fcntl(plan.input, F_DUPFD_CLOEXEC, 16), gridironStepOutput),
+    // The container's own /dev/null, not the host's, which nothing in the container could open again.
+    const int input =
+        plan.input >= 0 ? plan.input : must(::open("/dev/null", O_RDONLY | O_CLOEXEC), gridironStepOutput);
+    const int streams[3] = {must(::fcntl(input, F_DUPFD_CLOEXEC, 16), gridironStepOutput),
                             must(::fcntl(plan.output, F_DUPFD_CLOEXEC, 16), gridironStepOutput),
                             must(::fcntl(plan.errors, F_DUPFD_CLOEXEC, 16), gridironStepOutput)};
     for (int i = 0; i < 3; ++i) must(::dup2(streams[i], i), gridironStepOutput);

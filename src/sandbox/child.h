@@ -28,7 +28,8 @@ struct SmallFile {
 struct ChildPlan {
   int control = -1;        // its end of the socket pair: notes out, one byte in when it may go on
   int parentControl = -1;  // the parent's end, closed here, so that the parent's death is seen
-  int output = -1, errors = -1, input = -1;
+  int output = -1, errors = -1;
+  int input = -1;    // -1: there is nothing to read
   int init = -1;     // guest/init, on a read-only mount
   int nursery = -1;  // a pidfd of the nursery's init, when the container is to be below it
   const int* taskFiles = nullptr;

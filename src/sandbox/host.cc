@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 #include <sstream>
 
 #include "sandbox/cgroup.h"
+#include "sandbox/criu.h"
 #include "sandbox/filter.h"
 #include "sandbox/fork.h"
 #include "sandbox/mapping.h"
@@ -128,6 +130,26 @@ int pidBelow(int pid) {
   return out;
 }
 
+// As the kernel and CRIU call it.
+std::string pipeName(int fd) {
+  struct stat info {};
+  (void)::fstat(fd, &info);
+  return "pipe:[" + std::to_string(info.st_ino) + "]";
+}
+
+// The pid of process `pid` in the innermost of its pid namespaces.
+int pidInside(int pid) {
+  const auto text = readFile("/proc/" + std::to_string(pid) + "/status");
+  const std::size_t at = text.ok() ? text->find("\nNSpid:") : std::string::npos;
+  if (at == std::string::npos) return 0;
+  std::istringstream in(text->substr(at + 7, text->find('\n', at + 1) - at - 7));
+  int out = 0;
+  for (int next = 0; in >> next;) out = next;
+  return out;
+}
+
+constexpr const char* kStreamsFile = "/gridiron-streams";  // beside the images: pid and names of streams
+
 class HostZygote;
 
 // Members are undone from the last to the first: the processes, the network, the cgroup, the directory.
@@ -151,6 +173,7 @@ class HostSandbox final : public Sandbox {
   Exit wait() override;
   Result<void> signal(int signo) override;
   void kill() override;
+  Result<void> dump(const std::string& images, Nanos patience) override;
   const std::vector<Phase>& phases() const override { return phases_; }
   Result<void> remove() override;
 
@@ -176,6 +199,8 @@ class HostSandbox final : public Sandbox {
   Result<void> awaitMain();
   void tellInit(GridironNoteKind kind, int pid);
   Result<void> forkOrRun();
+  Result<void> restore();
+  bool held() const { return spec_.zygote || !spec_.images.empty(); }
   Result<void> make(const std::function<Result<void>(Sandbox&)>& prepare);
   // Has the zygote's child, which says so by `talk_`, become the main process.
   Result<void> fork(Child kind, std::string orders);
@@ -196,6 +221,7 @@ class HostSandbox final : public Sandbox {
   Fd init_, main_;    // pidfds
   Fd talk_, orders_;  // of a zygote's child that has not gone on yet
   int initPid_ = 0, mainPid_ = 0;
+  std::string streams_;  // names of its output and errors
   bool forked_ = false, parked_ = false;
   int pidInNursery_ = 0;
   std::mutex waiting_;
@@ -254,6 +280,7 @@ class HostZygote final : public Zygote {
 Result<void> HostSandbox::start(const std::function<Result<void>(Sandbox&)>& prepare) {
   RETURN_IF_ERROR(make(prepare));
   if (spec_.zygote) RETURN_IF_ERROR(forkOrRun());
+  if (!spec_.images.empty()) RETURN_IF_ERROR(step("restore", [&] { return restore(); }));
   child_.reset();
   return {};
 }
@@ -304,7 +331,7 @@ Result<void> HostSandbox::make(const std::function<Result<void>(Sandbox&)>& prep
   if (prepare) RETURN_IF_ERROR(step("prepare", [&] { return prepare(*this); }));
   ASSIGN_OR_RETURN(const Received rootfs, awaitNote(gridironNoteRootfs));
   phases_.push_back({"rootfs", Nanos(rootfs.note.took)});
-  return step(spec_.zygote ? "init" : "exec", [&] { return letGo(); });
+  return step(held() ? "init" : "exec", [&] { return letGo(); });
 }
 
 Result<void> HostSandbox::forkOrRun() {
@@ -343,6 +370,7 @@ Result<void> HostSandbox::prepareChild() {
   child_->setTaskFiles(cgroup_.taskFds());
   output_ = child_->takeOutput();
   errors_ = child_->takeErrors();
+  streams_ = pipeName(output_.get()) + "\n" + pipeName(errors_.get()) + "\n";
   ASSIGN_OR_RETURN(auto ends, packetPair(std::chrono::seconds(60)));
   control_ = std::move(ends.first);
   childControl_ = std::move(ends.second);
@@ -413,7 +441,7 @@ Result<void> HostSandbox::connect() {
 
 Result<void> HostSandbox::letGo() {
   (void)::send(control_.get(), "g", 1, MSG_NOSIGNAL);
-  if (!spec_.zygote) return awaitMain();
+  if (!held()) return awaitMain();
   ASSIGN_OR_RETURN(const Received held, awaitNote(gridironNoteHeld));
   (void)held;
   return {};
@@ -425,6 +453,38 @@ Result<void> HostSandbox::awaitMain() {
   main_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, mainPid_, 0)));
   ASSIGN_OR_RETURN(const Received running, awaitNote(gridironNoteStarted));
   (void)running;
+  return {};
+}
+
+Result<void> HostSandbox::dump(const std::string& images, Nanos patience) {
+  if (shared_.options.criuRoot.empty() || !shared_.mapping.valid())
+    return Error{Code::unimplemented, "there is no criu, or containers have no user namespaces of their own"};
+  const int inside = pidInside(pid());
+  if (inside == 0 || forked_) return makeError(Code::failedPrecondition, "{} cannot be dumped", spec_.name);
+  RETURN_IF_ERROR(criuDump({shared_.options.criuRoot, images, init_.get(), patience}, inside));
+  return writeFileAtomic(images + kStreamsFile, std::to_string(inside) + "\n" + streams_, 0600, Durable::no);
+}
+
+Result<void> HostSandbox::restore() {
+  ASSIGN_OR_RETURN(const std::string known, readFile(spec_.images + kStreamsFile));
+  std::istringstream in(known);
+  int inside = 0;
+  std::string output, errors;
+  if (!(in >> inside >> output >> errors)) return makeError(Code::dataLoss, "{}: no dump", spec_.images);
+  ASSIGN_OR_RETURN(const std::vector<Fd> entries, cgroup_.entries());
+  CriuRun run{shared_.options.criuRoot, spec_.images, init_.get(), spec_.patience};
+  for (const Fd& entry : entries) run.cgroups.push_back(entry.get());
+  run.inherited = {child_->plan().output, child_->plan().errors};
+  RETURN_IF_ERROR(criuRestore(run, {output, errors}));
+  const std::string init = std::to_string(initPid_);
+  ASSIGN_OR_RETURN(const std::string children, readFile("/proc/" + init + "/task/" + init + "/children"));
+  std::istringstream pids(children);
+  for (int pid = 0; pids >> pid;) {
+    if (pidInside(pid) == inside) mainPid_ = pid;
+  }
+  if (mainPid_ == 0) return Error{Code::aborted, "it ended as soon as it was restored"};
+  main_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, mainPid_, 0)));
+  tellInit(gridironNoteOwn, inside);
   return {};
 }
 

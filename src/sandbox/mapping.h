@@ -7,6 +7,8 @@
 
 namespace gridiron::sandbox {
 
+constexpr unsigned kFirstUser = 100'000;  // the container's root here
+
 // Gives the user namespace of process `pid` the maps of every container: its users 0 to 65535 are 100000 and up here.
 Result<void> writeMaps(int pid);
 

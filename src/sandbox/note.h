@@ -16,8 +16,9 @@ enum GridironNoteKind {
   gridironNoteBorn = 'B',    /* below a nursery: init is process `pid` */
   gridironNoteHeld = 'H',    /* init stands and waits to be told of its main process */
   /* The other way, to an init that is held: */
-  gridironNoteRun = 'X',  /* start the main process */
-  gridironNoteAdopt = 'A' /* process `pid` is the main process: it came from a zygote */
+  gridironNoteRun = 'X',   /* start the main process */
+  gridironNoteAdopt = 'A', /* process `pid` is the main process: it came from a zygote */
+  gridironNoteOwn = 'O'    /* process `pid`, a child of init's, is the main process: it was restored */
 };
 
 /* How init is started: its first argument. */

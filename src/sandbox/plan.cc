@@ -219,10 +219,14 @@ Result<void> PreparedChild::openStreams(const Spec& spec) {
   if (::pipe2(errors, O_CLOEXEC) != 0) return errnoError("make a pipe");
   errorsRead_ = Fd(errors[0]);
   fds_.emplace_back(errors[1]);
-  Fd input(spec.input >= 0 ? ::fcntl(spec.input, F_DUPFD_CLOEXEC, 0) : ::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  if (!input.valid()) return errnoError(spec.input >= 0 ? "keep its input" : "open /dev/null");
   plan_.output = output[1];
   plan_.errors = errors[1];
+  // What opens them again while it is restored is the container's root.
+  if (!spec.images.empty() && (::fchmod(output[1], 0622) != 0 || ::fchmod(errors[1], 0622) != 0))
+    return errnoError("give the pipes of its output to it");
+  if (spec.input < 0) return {};
+  Fd input(::fcntl(spec.input, F_DUPFD_CLOEXEC, 0));
+  if (!input.valid()) return errnoError("keep its input");
   plan_.input = input.get();
   fds_.push_back(std::move(input));
   return {};
@@ -240,7 +244,9 @@ const char* PreparedChild::keep(std::string text) {
 
 void PreparedChild::fillTexts(const Spec& spec, const BoxDirectory& box) {
   argv_.push_back("gridiron-init");
-  argv_.push_back(spec.nursery ? GRIDIRON_INIT_NURSERY : spec.zygote ? GRIDIRON_INIT_HOLD : GRIDIRON_INIT_RUN);
+  argv_.push_back(spec.nursery                          ? GRIDIRON_INIT_NURSERY
+                  : spec.zygote || !spec.images.empty() ? GRIDIRON_INIT_HOLD
+                                                        : GRIDIRON_INIT_RUN);
   for (const std::string& argument : spec.argv) argv_.push_back(keep(argument));
   argv_.push_back(nullptr);
   for (const auto& [name, value] : spec.environment) environment_.push_back(keep(name + "=" + value));

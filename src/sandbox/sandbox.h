@@ -52,7 +52,11 @@ struct Spec {
   std::shared_ptr<Zygote> zygote;
   int imports = -1;      // a pipe, borrowed: a fork writes the names of the modules that it imports to it, a line each
   bool nursery = false;  // a zygote's own container: startZygote() sets it
-  int input = -1;        // standard input of the main process, borrowed until start() returns; -1 = nothing to read
+  // The main process is to be what dump() left in this folder; `argv` is not executed. Layers, binds and streams must
+  // be those that it had, at the same paths. A start that takes longer than `patience` for that fails.
+  std::string images{};
+  Nanos patience = std::chrono::seconds(10);
+  int input = -1;  // standard input of the main process, borrowed until start() returns; -1 = nothing to read
 };
 
 // How the container ended.
@@ -63,8 +67,8 @@ struct Exit {
 };
 
 // Named, measured steps of the start ("directory", "cgroup", "layers", "namespaces", "network", "prepare", "rootfs",
-// "exec", "fork" or "parked": it was there already), for the phases of a cold start. "rootfs" is the child's own work,
-// beside "network" and "prepare".
+// "exec", "restore", "fork" or "parked": it was there already), for the phases of a cold start. "rootfs" is the child's
+// own work, beside "network" and "prepare".
 struct Phase {
   std::string name;
   Nanos took{};
@@ -88,6 +92,13 @@ class Sandbox {
   virtual Exit wait() = 0;
   virtual Result<void> signal(int signo) = 0;  // to the main process
   virtual void kill() = 0;                     // everything in it, at once
+  // Writes the main process and what it has started, memory and all, to files in the empty folder `images`, for other
+  // containers to go on from (Spec::images). It stands still meanwhile and runs on after. An error says what of it
+  // cannot be kept (an open connection, a device); what is in the folder is then of no use.
+  virtual Result<void> dump(const std::string& images, Nanos patience) {
+    (void)patience;
+    return makeError(Code::unimplemented, "dump {} to {}: not here", name(), images);
+  }
   virtual const std::vector<Phase>& phases() const = 0;
   // Runs after the end: unmounts and removes cgroup, netns, directories. Repeatable.
   virtual Result<void> remove() = 0;
@@ -147,6 +158,7 @@ class Sandboxes {
     // Containers' users are 100000 and up on the host, their layers seen through a map. Where the state directory's
     // file system cannot be mapped, containers have the host's ids and a warning is logged.
     bool userNamespace = true;
+    std::string criuRoot{};  // a tree with usr/sbin/criu and its libraries; "" = no dumps
   };
   virtual ~Sandboxes() = default;
   // Starts the container; its main process is running (exec has succeeded) when this returns. A failure names the step

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "sandbox/cgroup.h"
+#include "sandbox/criu.h"
 #include "sandbox/fake.h"
 #include "sandbox/filter.h"
 #include "sandbox/netlink.h"
@@ -167,4 +168,31 @@ TEST(FakeSandboxes, AListenerInsideCanBeFound) {
 }
 
 }  // namespace
+std::string image(std::size_t magics, const std::string& entry) {
+  std::string out(4 * magics, 'm');
+  const auto size = static_cast<std::uint32_t>(entry.size());
+  out.append(reinterpret_cast<const char*>(&size), sizeof size);
+  return out + entry;
+}
+
+TEST(Criu, ImagesSayThatTheirUserNamespaceIsCriusOwn) {
+  const std::string rootIds("\x08\x01\x50\xac\x02", 5);  // 1: 1, 10: 300
+  const std::string inventory = image(1, std::string("\x08\x02\x1a\x05", 4) + rootIds);
+  const std::string ids = image(2, std::string("\x08\x07\x48\x03\x50\x09\x5a\x01x", 9));
+  const auto changed = withRootsUserNamespace(ids, inventory);
+  ASSERT_TRUE(changed.ok()) << changed.error().message;
+  EXPECT_EQ(*changed, image(2, std::string("\x08\x07\x48\x03\x50\xac\x02\x5a\x01x", 10)));
+}
+
+TEST(Criu, ImagesThatAreNoneAreRefused) {
+  const std::string inventory = image(1, std::string("\x1a\x03\x50\xac\x02", 5));
+  const std::string ids = image(2, std::string("\x50\x09", 2));
+  ASSERT_TRUE(withRootsUserNamespace(ids, inventory).ok());
+  for (std::size_t cut = 0; cut < inventory.size(); ++cut)
+    EXPECT_FALSE(withRootsUserNamespace(ids, inventory.substr(0, cut)).ok()) << cut;
+  for (std::size_t cut = 0; cut < ids.size(); ++cut)
+    EXPECT_FALSE(withRootsUserNamespace(ids.substr(0, cut), inventory).ok()) << cut;
+  EXPECT_FALSE(withRootsUserNamespace(ids, image(1, std::string("\x08\x02", 2))).ok());
+}
+
 }  // namespace gridiron::sandbox
