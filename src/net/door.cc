@@ -249,7 +249,8 @@ struct Door::Impl : std::enable_shared_from_this<Door::Impl> {
   }
 
   Nanos sweepEvery() const {
-    const Nanos shortest = std::min(serving->options.headTimeout, serving->options.idleTimeout);
+    const DoorOptions& options = serving->options;
+    const Nanos shortest = std::min({options.headTimeout, options.bodyTimeout, options.idleTimeout});
     return std::clamp<Nanos>(shortest / 8, std::chrono::milliseconds(10), std::chrono::seconds(1));
   }
 

@@ -22,6 +22,9 @@ struct DoorOptions {
   std::size_t maxHeaderBytes = 64 * 1024;        // above: 431
   std::size_t maxBufferedBody = 1024 * 1024;     // per request, before the peer is held back
   Nanos headTimeout = std::chrono::seconds(20);  // a head that is not complete by then: 408 and closed
+  // Nothing comes of a body that a handler waits for, before it has begun to answer: 408 and closed; an HTTP/2 stream
+  // is reset. gRPC has deadlines of its own.
+  Nanos bodyTimeout = std::chrono::minutes(1);
   Nanos idleTimeout = std::chrono::minutes(10);  // no request in progress
 };
 

@@ -244,6 +244,70 @@ TEST_F(DoorTest, HalfARequestIsAnsweredInTimeAndHurtsNobody) {
   EXPECT_TRUE(until(last, [&] { return door_->connections() <= 1; }));
 }
 
+TEST_F(DoorTest, ARequestInProgressIsNotIdleHoweverLongItTakes) {
+  DoorOptions options;
+  options.idleTimeout = options.headTimeout = options.bodyTimeout = 20ms;
+  serve(
+      [this](std::shared_ptr<Exchange> exchange) -> Task<void> {
+        co_await sleepFor(io_, 200ms);
+        co_await mirror(std::move(exchange));
+      },
+      options);
+  EXPECT_THAT(talk("GET /long HTTP/1.1\r\nHost: a\r\n\r\n", "GET /long|"), StartsWith("HTTP/1.1 200 "));
+}
+
+TEST_F(DoorTest, ABodyThatDoesNotComeIsNotWaitedForForever) {
+  DoorOptions options;
+  options.bodyTimeout = 100ms;
+  serve(mirror, options);
+  const std::string heard = talkUntilClosed("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel");
+  EXPECT_THAT(heard, StartsWith("HTTP/1.1 408 "));
+  EXPECT_THAT(heard, EndsWith("The request's body did not arrive in time.\n"));
+}
+
+TEST_F(DoorTest, WhatHasBegunToAnswerMayWaitForItsBody) {
+  DoorOptions options;
+  options.bodyTimeout = 20ms;
+  serve(mirrorInPieces, options);
+  RawPeer peer(address_);
+  peer.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na");
+  EXPECT_TRUE(until(peer, [&] { return peer.heard.ends_with("\r\na\r\n"); }));
+  io_.run_for(150ms);
+  peer.say("b");
+  EXPECT_TRUE(until(peer, [&] { return peer.heard.ends_with("0\r\n\r\n"); })) << peer.heard;
+}
+
+TEST_F(DoorTest, WhatIsRefusedIsTheLastOfItsConnection) {
+  int asked = 0;
+  serve([&](std::shared_ptr<Exchange> exchange) {
+    ++asked;
+    return mirror(std::move(exchange));
+  });
+  const std::string hidden = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+  for (const std::string& head :
+       {std::string("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        std::string("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 40\r\n\r\n"),
+        std::string("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0, 0\r\n\r\n"),
+        std::string("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
+        std::string("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\x0b"
+                    "chunked\r\n\r\n0\r\n\r\n"),
+        std::string("GET / HTTP/1.1\r\nHost: a\r\nX: a\n\r\n"),
+        std::string("GET / HTTP/1.1\r\nHost: a\r\n X: a\r\n\r\n"), std::string("GET / HTTP/1.1\nHost: a\n\n")}) {
+    const std::string heard = talkUntilClosed(head + hidden);
+    EXPECT_THAT(heard, ::testing::AnyOf(StartsWith("HTTP/1.1 400 "), StartsWith("HTTP/1.1 501 "))) << head;
+  }
+  EXPECT_EQ(asked, 0);
+  // A chunked body that breaks takes what is behind it along.
+  EXPECT_THAT(
+      talkUntilClosed("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n" + hidden),
+      Not(HasSubstr("/hidden")));
+}
+
+TEST_F(DoorTest, OptionsOfTheWholeServerReachTheHandler) {
+  serve(mirror);
+  EXPECT_THAT(talk("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS *|"), StartsWith("HTTP/1.1 200 "));
+}
+
 TEST_F(DoorTest, AnIdleConnectionIsClosed) {
   DoorOptions options;
   options.idleTimeout = 50ms;

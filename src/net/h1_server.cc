@@ -102,6 +102,7 @@ class H1Exchange final : public ServedExchange {
       if (inEnd_) co_return std::optional<std::string>();
       if (server_ == nullptr) co_return brokenOff();
       if (std::exchange(continuePending_, false) && !outHead_) server_->put("HTTP/1.1 100 Continue\r\n\r\n");
+      if (!waitsSince_) waitsSince_ = instantNow();
       co_await changed_.wait(kLong);
     }
   }
@@ -205,10 +206,15 @@ class H1Exchange final : public ServedExchange {
 
   // For the server.
   std::size_t inboxBytes() const { return inboxBytes_; }
+  // Its handler has waited longer than `limit` for a byte of the body, and has not begun to answer.
+  bool starves(Instant now, Nanos limit) const {
+    return waitsSince_ && !outHead_ && !inEnd_ && !bodyError_ && now - *waitsSince_ > limit;
+  }
   void wake() { changed_.notifyAll(); }
   void add(std::string_view piece) {
     inboxBytes_ += piece.size();
     inbox_.emplace_back(piece);
+    waitsSince_.reset();
     changed_.notifyAll();
   }
   void endBody() {
@@ -296,6 +302,7 @@ class H1Exchange final : public ServedExchange {
   std::deque<std::string> inbox_;
   std::size_t inboxBytes_ = 0;
   bool inEnd_ = false;
+  std::optional<Instant> waitsSince_;  // its handler, for the body
   std::optional<H1Error> bodyError_;
   bool outHead_ = false;
   bool outEnd_ = false;
@@ -341,8 +348,10 @@ void H1Server::tick(Instant now) {
   if (finished_) return;
   const auto past = [&](Nanos limit) { return now - since_ > limit; };
   if (current_) {
-    if (discarding_ && past(kDiscardTime)) abort();
-    return;
+    if (discarding_ && past(kDiscardTime)) return abort();
+    if (!current_->starves(now, serving_->options.bodyTimeout)) return;
+    refuse({408, "The request's body did not arrive in time."});
+    return abort();
   }
   if (!unparsed().empty()) {
     if (past(serving_->options.headTimeout)) refuse({408, "The request's head did not arrive in time."});

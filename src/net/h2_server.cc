@@ -30,6 +30,11 @@ class H2Exchange final : public ServedExchange {
 
   Task<Result<std::optional<std::string>>> read() override { return H2Stream::read(stream_); }
 
+  Task<Result<void>> upgrade(Headers headers) override {
+    if (head_.protocol.empty()) co_return Error{Code::unimplemented, "this stream cannot be taken over"};
+    co_return sendHead(200, headers, false);
+  }
+
   Task<Result<void>> respond(int status, Headers headers, bool endStream) override {
     co_return sendHead(status, headers, endStream);
   }
@@ -106,6 +111,7 @@ class H2Server final : public H2Session {
       failed_ = true;
       carrier().kick();
     }
+    resetStarving(now, serving_->options.bodyTimeout);
     if (openStreams() == 0 && now - lastActivity_ > serving_->options.idleTimeout) goaway();
   }
 
@@ -126,15 +132,18 @@ class H2Server final : public H2Session {
       return refuse(*stream, 431,
                     fmt::format("The request's head is larger than {} bytes.\n", serving_->options.maxHeaderBytes));
     }
-    if (stream->method == "CONNECT") return refuse(*stream, 501, "CONNECT is not supported.\n");
+    if (stream->method == "CONNECT" && stream->protocol != "websocket")
+      return refuse(*stream, 501, "CONNECT is for WebSockets only (:protocol = websocket).\n");
     RequestHead head;
     head.method = std::move(stream->method);
     head.authority = std::move(stream->authority);
     head.target = std::move(stream->path);
     head.version = HttpVersion::http2;
+    head.protocol = std::move(stream->protocol);
     head.headers = std::move(stream->headers);
     if (head.authority.empty()) head.authority = head.headers.find("host").value_or("");
     setOrigin(head, peer_, serving_->options);
+    stream->mayStarve = !head.headers.find("content-type").value_or("").starts_with("application/grpc");
     dispatch(serving_, std::make_shared<H2Exchange>(stream, std::move(head)));
   }
 

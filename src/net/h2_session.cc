@@ -62,6 +62,7 @@ Task<Result<std::optional<std::string>>> H2Stream::read(std::shared_ptr<H2Stream
     }
     if (stream->inEnd) co_return std::optional<std::string>();
     if (stream->session == nullptr) co_return stream->brokenOff();
+    if (!stream->waitsSince) stream->waitsSince = instantNow();
     co_await stream->changed.wait(kLong);
   }
 }
@@ -166,6 +167,7 @@ struct H2Session::Callbacks {
     } else {
       stream->inbox.emplace_back(chunk);
     }
+    stream->waitsSince.reset();
     me.budget_->buffered += length;
     if (me.budget_->buffered <= kMaxUnread) {
       nghttp2_session_consume_connection(session, length);
@@ -238,6 +240,7 @@ H2Session::H2Session(asio::io_context& io, Carrier& carrier, Side side, Limits l
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<std::uint32_t>(limits.maxHeaderBytes)}};
   if (side == Side::server) {
     settings.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.maxStreams});
+    settings.push_back({NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1});
   } else {
     settings.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
   }
@@ -318,6 +321,7 @@ void H2Session::takeField(H2Stream& stream, std::string_view name, std::string_v
     if (name == ":scheme") stream.scheme = value;
     if (name == ":authority") stream.authority = value;
     if (name == ":path") stream.path = value;
+    if (name == ":protocol") stream.protocol = value;
     if (name == ":status") stream.status = value;
     return;
   }
@@ -403,6 +407,13 @@ Result<void> H2Session::submitRequest(const std::shared_ptr<H2Stream>& stream, c
   streams_.emplace(id, stream);
   carrier_.kick();
   return {};
+}
+
+void H2Session::resetStarving(Instant now, Nanos limit) {
+  for (const auto& [id, stream] : streams_) {
+    const bool starves = stream->mayStarve && stream->waitsSince && !stream->outHead && !stream->inEnd;
+    if (starves && now - *stream->waitsSince > limit) stream->reset(NGHTTP2_CANCEL);
+  }
 }
 
 void H2Session::goaway() {

@@ -47,7 +47,7 @@ struct H2Stream {
   bool lostConnection = false;
 
   // The head as it comes in.
-  std::string method, scheme, authority, path, status;
+  std::string method, scheme, authority, path, protocol, status;
   Headers headers;
   std::string cookies;
   Headers trailers;
@@ -57,6 +57,8 @@ struct H2Stream {
 
   std::deque<std::string> inbox;
   bool inEnd = false;
+  bool mayStarve = false;             // resetStarving() is for it
+  std::optional<Instant> waitsSince;  // somebody waits for bytes, and none have come
 
   std::deque<std::string> outbox;
   std::size_t outOffset = 0;  // sent of outbox.front()
@@ -110,6 +112,8 @@ class H2Session : public Protocol {
   virtual void onStreamOver() {}
   std::shared_ptr<H2Stream> makeStream();
   void goaway();
+  // Resets the streams whose body is waited for and does not come for `limit`, before an answer has begun.
+  void resetStarving(Instant now, Nanos limit);
 
   Instant lastActivity_ = instantNow();
   std::optional<Instant> headSince_;  // a request's head has begun and is not complete

@@ -34,8 +34,9 @@ struct RequestHead {
   std::string authority;  // Host or :authority, as sent
   std::string target;     // path and query as sent ("/a%20b?x=1")
   HttpVersion version = HttpVersion::http11;
-  Headers headers;       // without pseudo headers; Host is in `authority` too
-  std::string peerHost;  // "127.0.0.1"; "unix" for a unix socket
+  std::string protocol{};  // of an extended CONNECT (RFC 8441): "websocket"
+  Headers headers;         // without pseudo headers; Host is in `authority` too
+  std::string peerHost;    // "127.0.0.1"; "unix" for a unix socket
   int peerPort = 0;
 };
 
@@ -57,9 +58,9 @@ class Exchange {
     return false;
   }
 
-  // Takes the connection out of HTTP: 101 with `headers`, and from then on read() gives and write() takes its bytes as
-  // they are; finish() closes it. Only before any answer, for a request without a body. unimplemented where the
-  // protocol (HTTP/2) has nothing of the kind.
+  // Takes the connection out of HTTP: 101 with `headers` (over HTTP/2, for an extended CONNECT, 200 and a stream), and
+  // from then on read() gives and write() takes its bytes as they are; finish() closes it. Only before any answer, for
+  // a request without a body. unimplemented for what cannot be taken over.
   virtual Task<Result<void>> upgrade(Headers headers) {
     (void)headers;
     co_return Error{Code::unimplemented, "this connection cannot be taken over"};

@@ -192,7 +192,7 @@ TEST_F(Tls, Http1IsServedWithAndWithoutAlpn) {
 TEST_F(Tls, Http2IsSelectedWhenOfferedAndRecognisedWhenNot) {
   const std::string hello = std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") + std::string("\0\0\0\4\0\0\0\0\0", 9) +
                             std::string("\0\0\x08\7\0\0\0\0\0\0\0\0\0\0\0\0\0", 17);  // GOAWAY: answered by the end
-  const std::string kSettings("\0\0\x12\4\0\0\0\0\0", 9);                             // three of them
+  const std::string kSettings("\0\0\x18\4\0\0\0\0\0", 9);                             // four of them
   std::string selected;
   EXPECT_THAT(ask("\x02h2\x08http/1.1", hello, &selected), StartsWith(kSettings));
   EXPECT_EQ(selected, "h2");

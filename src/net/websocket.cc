@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::string_view kMagic = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 constexpr std::size_t kMostControl = 125;
+constexpr int kDeflated = 0x40;  // RSV1
 
 unsigned byteAt(std::string_view text, std::size_t at) { return static_cast<unsigned char>(text[at]); }
 
@@ -60,10 +61,14 @@ bool isWebSocketKey(std::string_view key) {
   return bytes && bytes->size() == 16;
 }
 
-std::string webSocketFrame(WebSocketKind kind, std::string_view data) {
+WebSocketReader::WebSocketReader(std::size_t most, const std::optional<DeflateTerms>& deflate) : most_(most) {
+  if (deflate) inflater_.emplace(*deflate);
+}
+
+std::string webSocketFrame(WebSocketKind kind, std::string_view data, bool deflated) {
   std::string out;
   out.reserve(data.size() + 10);
-  out.push_back(static_cast<char>(0x80 | static_cast<int>(kind)));
+  out.push_back(static_cast<char>(0x80 | (deflated ? kDeflated : 0) | static_cast<int>(kind)));
   if (data.size() <= kMostControl) {
     out.push_back(static_cast<char>(data.size()));
   } else if (data.size() <= 0xffff) {
@@ -111,7 +116,9 @@ std::optional<WebSocketReader::Head> WebSocketReader::head() {
   const std::size_t wide = length == 126 ? 2 : length == 127 ? 8 : 0;
   const bool begins = head.opcode == 1 || head.opcode == 2;
   const bool outOfTurn = (begins && fragmented_ != 0) || (head.opcode == 0 && fragmented_ == 0);
-  if ((byteAt(in, 0) & 0x70) != 0 || !known || !masked || outOfTurn || (isControl && (!head.last || wide > 0))) {
+  head.deflated = inflater_ && begins && (byteAt(in, 0) & kDeflated) != 0;
+  if ((byteAt(in, 0) & (head.deflated ? 0x30 : 0x70)) != 0 || !known || !masked || outOfTurn ||
+      (isControl && (!head.last || wide > 0))) {
     violation_ = 1002;
     return std::nullopt;
   }
@@ -140,15 +147,26 @@ std::optional<WebSocketMessage> WebSocketReader::control(const Head& head, std::
 }
 
 std::optional<WebSocketMessage> WebSocketReader::take(const Head& head, std::string payload) {
-  if (head.opcode != 0) fragmented_ = head.opcode;
+  if (head.opcode != 0) {
+    fragmented_ = head.opcode;
+    deflated_ = head.deflated;
+  }
   if (message_.empty()) {
     message_ = std::move(payload);
   } else {
     message_ += payload;
   }
-  if (!head.last) return std::nullopt;
+  return head.last ? whole() : std::nullopt;
+}
+
+std::optional<WebSocketMessage> WebSocketReader::whole() {
   WebSocketMessage message{static_cast<WebSocketKind>(std::exchange(fragmented_, 0)), std::exchange(message_, {}),
                            1005};
+  if (deflated_) {
+    const std::string payload = std::exchange(message.data, {});
+    const Inflater::End end = inflater_->inflate(payload, most_, message.data);
+    if (end != Inflater::End::whole) return refuse(end == Inflater::End::tooLarge ? 1009 : 1007);
+  }
   if (message.kind == WebSocketKind::text && !isUtf8(message.data)) return refuse(1007);
   return message;
 }

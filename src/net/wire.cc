@@ -7,15 +7,15 @@ namespace gridiron::net {
 
 namespace {
 
-constexpr std::size_t kFirstBuffer = 16 * 1024;
-constexpr std::size_t kLargeBuffer = 128 * 1024;
+// Of a connection that says little, which ten thousand may do at a time; of one that fills it; of one that fills that.
+constexpr std::size_t kBuffers[] = {2 * 1024, 16 * 1024, 128 * 1024};
 constexpr auto kLinger = std::chrono::seconds(2);
 constexpr auto kLong = std::chrono::hours(24);
 
 }  // namespace
 
 Wire::Wire(asio::io_context& io, Socket socket)
-    : io_(io), socket_(std::move(socket)), buffer_(kFirstBuffer), resume_(io) {}
+    : io_(io), socket_(std::move(socket)), buffer_(kBuffers[0]), resume_(io) {}
 
 void Wire::start(std::unique_ptr<Protocol> protocol, std::function<void()> onClosed) {
   protocol_ = std::move(protocol);
@@ -46,10 +46,24 @@ Task<void> Wire::readLoop(std::shared_ptr<Wire> self) {
     if (ec || self->closed_) break;
     if (self->lingerUntil_) continue;
     self->protocol_->receive(std::string_view(self->buffer_.data(), n));
-    if (n == self->buffer_.size() && n < kLargeBuffer) self->buffer_.resize(kLargeBuffer);
+    self->fitBuffer(n);
     self->kick();
   }
   self->close();
+}
+
+// After `n` bytes have come into it.
+void Wire::fitBuffer(std::size_t n) {
+  if (n == buffer_.size()) {
+    for (const std::size_t larger : kBuffers) {
+      if (larger > n) {
+        buffer_.resize(larger);
+        return;
+      }
+    }
+  } else if (n < kBuffers[0] && buffer_.size() > kBuffers[0]) {
+    std::vector<char>(kBuffers[0]).swap(buffer_);
+  }
 }
 
 void Wire::flush() {

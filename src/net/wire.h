@@ -32,6 +32,7 @@ class Wire final : public Carrier, public std::enable_shared_from_this<Wire> {
 
  private:
   static Task<void> readLoop(std::shared_ptr<Wire> self);
+  void fitBuffer(std::size_t n);
   void flush();
   bool sendSome();  // false: nothing more can be sent now
   void waitWritable();

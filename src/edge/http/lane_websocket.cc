@@ -10,7 +10,8 @@
 namespace gridiron::edge {
 namespace {
 
-constexpr std::size_t kMostMessage = 16u << 20;              // of a peer, in bytes
+constexpr std::size_t kMostMessage = 16u << 20;  // of a peer, in bytes
+constexpr std::size_t kLargeMessage = 4 * 1024;
 constexpr Nanos kToClose = std::chrono::seconds(5);          // for the peer to answer a close
 constexpr Nanos kAfterClose = std::chrono::seconds(10);      // for the app to end after one
 constexpr int kNormal = 1000, kLost = 1006, kFailed = 1011;  // codes of a close
@@ -27,6 +28,15 @@ bool names(std::string_view text, std::string_view token) {
     text.remove_prefix(comma == std::string_view::npos ? text.size() : comma + 1);
   }
   return false;
+}
+
+// The values of a header that may come in several fields.
+std::string allOf(const net::RequestHead& head, std::string_view name) {
+  std::string all;
+  for (const auto& [field, value] : head.headers.fields()) {
+    if (field == name) all += (all.empty() ? "" : ", ") + value;
+  }
+  return all;
 }
 
 class LaneWebSocket final : public LaneServing {
@@ -63,16 +73,23 @@ class LaneWebSocket final : public LaneServing {
       co_await sendClose(close.code, close.reason);
     } else if (accepted_ && (frame.kind == 'T' || frame.kind == 'Y')) {
       const auto kind = frame.kind == 'T' ? net::WebSocketKind::text : net::WebSocketKind::bytes;
-      (void)co_await web_->exchange->write(net::webSocketFrame(kind, frame.payload));
+      std::optional<std::string> deflated;
+      if (deflater_) deflated = deflater_->deflate(frame.payload);
+      (void)co_await web_->exchange->write(
+          net::webSocketFrame(kind, deflated ? *deflated : frame.payload, deflated.has_value()));
     }
   }
 
   Task<void> accept(LaneAccept given) {
+    const net::RequestHead& head = web_->exchange->head();
     net::Headers headers;
-    headers.add("upgrade", "websocket");
-    headers.add("connection", "Upgrade");
-    headers.add("sec-websocket-accept",
-                net::webSocketAccept(*web_->exchange->head().headers.find("sec-websocket-key")));
+    if (head.protocol.empty()) {
+      headers.add("upgrade", "websocket");
+      headers.add("connection", "Upgrade");
+      headers.add("sec-websocket-accept", net::webSocketAccept(*head.headers.find("sec-websocket-key")));
+    }
+    const std::optional<net::DeflateTerms> deflate = net::acceptDeflate(allOf(head, "sec-websocket-extensions"));
+    if (deflate) headers.add("sec-websocket-extensions", net::deflateAnswer(*deflate));
     if (!given.subprotocol.empty()) headers.add("sec-websocket-protocol", std::move(given.subprotocol));
     const net::Headers own = responseHeaders(given.headers);
     for (const auto& [name, value] : own.fields()) {
@@ -86,18 +103,26 @@ class LaneWebSocket final : public LaneServing {
     }
     if (!done.ok()) co_return;
     accepted_ = true;
-    spawn(web_->parts.io, hear(std::static_pointer_cast<LaneWebSocket>(shared_from_this())));
+    if (deflate) deflater_.emplace(*deflate);
+    spawn(web_->parts.io, hear(std::static_pointer_cast<LaneWebSocket>(shared_from_this()), deflate));
   }
 
   // What the peer sends, to the app, as fast as that takes it.
-  static Task<void> hear(std::shared_ptr<LaneWebSocket> self) {
-    net::WebSocketReader reader(kMostMessage);
+  static Task<void> hear(std::shared_ptr<LaneWebSocket> self, std::optional<net::DeflateTerms> deflate) {
+    net::WebSocketReader reader(kMostMessage, deflate);
     while (!self->finished_) {
       Result<std::optional<std::string>> bytes = co_await self->web_->exchange->read();
-      if (!bytes.ok() || !bytes->has_value()) co_return;
+      if (!bytes.ok()) co_return;  // onGone tells the app
+      if (!bytes->has_value()) {   // an HTTP/2 stream that the peer has ended without a close
+        co_await self->finish(kLost);
+        co_return;
+      }
       reader.feed(**bytes);
       while (std::optional<net::WebSocketMessage> message = reader.next()) {
+        const std::size_t size = message->data.size();
         co_await self->pass(std::move(*message));
+        // A few compressed bytes may be many: each message that is large waits for room.
+        if (size > kLargeMessage) (void)co_await self->place_->socket->drain();
       }
       if (reader.violation() != 0) {
         const int code = reader.violation();
@@ -155,6 +180,7 @@ class LaneWebSocket final : public LaneServing {
   }
 
   Notifier closed_;
+  std::optional<net::Deflater> deflater_;
   bool accepted_ = false;  // by the app, and the peer knows
   bool closing_ = false;   // our close is out
   bool finished_ = false;  // so is the peer's
@@ -163,18 +189,22 @@ class LaneWebSocket final : public LaneServing {
 }  // namespace
 
 bool wantsWebSocket(const net::RequestHead& head) {
+  if (!head.protocol.empty()) return true;
   const auto upgrade = head.headers.find("upgrade");
   return head.headers.find("sec-websocket-key") || (upgrade && names(*upgrade, "websocket"));
 }
 
 std::optional<Answer> webSocketProblem(const net::RequestHead& head) {
-  if (head.version != net::HttpVersion::http11) return textAnswer(501, "WebSockets are spoken over HTTP/1.1 only.");
+  const bool extended = !head.protocol.empty();
+  if (head.version != net::HttpVersion::http11 && !extended)
+    return textAnswer(501, "WebSockets are spoken over HTTP/1.1, and HTTP/2 by an extended CONNECT (RFC 8441).");
   const auto find = [&](const char* name) { return head.headers.find(name).value_or(""); };
   if (find("sec-websocket-version") != "13") {
     Answer answer = textAnswer(426, "Version 13 of the WebSocket protocol is spoken here.");
     answer.headers.add("sec-websocket-version", "13");
     return answer;
   }
+  if (extended) return std::nullopt;
   const bool well = head.method == "GET" && names(find("upgrade"), "websocket") &&
                     names(find("connection"), "upgrade") && net::isWebSocketKey(find("sec-websocket-key"));
   if (!well) return textAnswer(400, "This is no WebSocket handshake.");

@@ -93,9 +93,10 @@ struct Lanes::State : std::enable_shared_from_this<State> {
       const auto definition = functions.find(function);
       if (others == open.end() || !definition) return nullptr;
       const int slots = slotsOf(*definition);
-      const auto free = [&](const auto& one) { return calls.heldBy(one.second) < slots; };
-      const auto chosen = std::find_if(others->second.begin(), others->second.end(), free);
-      if (chosen == others->second.end()) return nullptr;
+      // The first that is not held by what it has asked for itself. Behind one that is full of ours all others are.
+      const auto stop = [&](const auto& one) { return one.first >= slots || calls.heldBy(one.second) < slots; };
+      const auto chosen = std::find_if(others->second.begin(), others->second.end(), stop);
+      if (chosen == others->second.end() || chosen->first >= slots) return nullptr;
       const InstanceId id = chosen->second;
       Lane& lane = lanes.at(id);
       auto socket = socketOf(lane);

@@ -98,7 +98,8 @@ class Grid : public FleetObserver {
   // What a container does after it was started, to its end.
   using Program = std::function<Task<void>(Grid&, std::shared_ptr<Container>)>;
 
-  explicit Grid(Nanos firstChunkAfter = std::chrono::seconds(2), std::unique_ptr<Store> kept = openMemoryStore())
+  explicit Grid(Nanos firstChunkAfter = std::chrono::seconds(2), std::unique_ptr<Store> kept = openMemoryStore(),
+                bool withLanes = false)
       : store(std::move(kept)),
         gate(io, *store),
         calls(*store, functions, clock),
@@ -106,6 +107,7 @@ class Grid : public FleetObserver {
         fleet(*store, calls, functions, orders, meter, clock),
         wakes(io),
         hub(io, *store, calls, fleet, wakes, clock),
+        lanes(withLanes ? std::make_unique<Lanes>(io, calls, fleet, functions, wakes) : nullptr),
         rpc(io, clock, [this](const net::RequestHead& head) { return identify(head); }, {.gate = &gate}),
         ingress(ingressParts(firstChunkAfter)),
         door(io, {}, makeRouter(routerParts())),
@@ -192,6 +194,8 @@ class Grid : public FleetObserver {
     return reply;
   }
   std::string url() const { return "unix:" + path_; }
+  const std::string& path() const { return path_; }  // of the door
+  const std::string& folder() const { return folder_.path(); }
 
   void exited(const InstanceId& instance, int code) {
     ExitInfo exit;
@@ -216,6 +220,7 @@ class Grid : public FleetObserver {
   Fleet fleet;
   Wakes wakes;
   LogHub hub;
+  std::unique_ptr<Lanes> lanes;
   RpcServer rpc;
   Ingress ingress;
   net::Door door;
@@ -315,6 +320,7 @@ class Grid : public FleetObserver {
     parts.book = &book;
     parts.limits = &limiter;
     parts.firstChunkAfter = firstChunkAfter;
+    parts.lanes = lanes.get();
     return parts;
   }
 

@@ -38,7 +38,11 @@ Task<Result<void>> WebResponse::send(std::vector<wire::ResponseEvent> events) {
     auto* piece = std::get_if<wire::ResponseBody>(&event);
     if (piece == nullptr || !start_ || !more) continue;
     hasBody = true;
-    body += piece->body;
+    if (body.empty()) {
+      body = std::move(piece->body);
+    } else {
+      body += piece->body;
+    }
     more = piece->more;
   }
   if (!start_) co_return Result<void>{};
