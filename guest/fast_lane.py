@@ -149,6 +149,8 @@ class Lane:
         self.server = self.idle = None
         self.tasks, self.connections = set(), set()
         self.closing = False
+        self.at_once = True  # apps return in the very step that completes their answer
+        self.stoppable = False
 
     async def start(self):
         if self.server:
@@ -174,9 +176,9 @@ class Lane:
     def run(self, request):
         request.task = self.loop.create_task(request.run())
         self.tasks.add(request.task)
-        request.task.add_done_callback(self.done)
 
     def done(self, task):
+        """Said by the task itself as it ends: a callback would cost a turn of the loop for each request."""
         self.tasks.discard(task)
         if self.closing and not self.tasks and self.idle and not self.idle.done():
             self.idle.set_result(None)
@@ -217,6 +219,7 @@ class Request:
         self.started = False  # the head is out
         self.ended = False    # and all of the response
         self.cancelled = ""
+        self.begun = False    # by its task
         self.task = None
 
     def push(self, message, size):
@@ -238,7 +241,8 @@ class Request:
 
     def cancel(self, why):
         self.cancelled = why
-        self.task.cancel()
+        if self.begun:  # else it will see: a task that is cancelled before its first step never says that it has ended
+            self.task.cancel()
 
     async def receive(self):
         while not self.inbox:
@@ -301,9 +305,12 @@ class Request:
         self.ended = not more
 
     async def run(self):
+        self.begun = True
         self.lane.set_ids(self.input_id, self.call_id)
         failure = ""
         try:
+            if self.cancelled:
+                raise asyncio.CancelledError
             await self.app(self.scope, self.receive, self.send)
             if self.started and not self.ended and self.scope["type"] == "http":
                 failure = "the response was not completed"
@@ -318,12 +325,13 @@ class Request:
         finally:
             self.ended = True
             self.connection.finished(self, failure)
+            self.lane.done(self.task)
 
 
 class Connection(asyncio.Protocol):
     def __init__(self, lane):
         self.lane = lane
-        self.transport = self.request = self.writable = self.held = None
+        self.transport = self.request = self.writable = self.held = self.flusher = None
         self.buffer = b""
         self.blocked = self.paused = self.leaving = False
 
@@ -441,12 +449,22 @@ class Connection(asyncio.Protocol):
 
     # --- frames out
     def hold(self, frame):
-        """What may go out together with the end."""
-        if self.held is None:
-            self.held = frame
-            self.lane.loop.call_soon(self.flush)
-        else:
+        """What may go out together with the end. Where that comes at once, as it does for most apps, a timer that is
+        taken back costs less than a turn of the loop."""
+        if self.held is not None:
             self.held += frame
+            return
+        self.held = frame
+        if self.lane.at_once:
+            self.flusher = self.lane.loop.call_later(0.001, self.late)
+        else:
+            self.lane.loop.call_soon(self.late)
+
+    def late(self):
+        """The app goes on behind its answer."""
+        if self.held is not None:
+            self.lane.at_once = False
+        self.flush()
 
     def flush(self):
         held, self.held = self.held, None
@@ -501,6 +519,11 @@ class Connection(asyncio.Protocol):
     def finished(self, request, failure):
         self.request = None
         self.resume_reading()
+        if self.flusher is not None:
+            self.flusher.cancel()
+            self.flusher = None
+        if self.held is not None:
+            self.lane.at_once = True
         end = failure.encode(errors="replace")[:4000]
         frames = (self.held or b"") + HEADER.pack(len(end), 90) + end
         self.held = None

@@ -1,13 +1,18 @@
 """Web requests by the fast lane: what the client's own loop does for them, the lane does."""
 
+import asyncio
 import base64
 import concurrent.futures
 import hashlib
 import http.client
 import json
 import os
+import pathlib
+import re
+import runpy
 import socket
 import struct
+import time
 
 import modal
 import pytest
@@ -39,6 +44,35 @@ class Bare:
 
     def about(self):
         return json.loads(self.get("/about?a=%20b")[1])
+
+
+def test_a_request_that_is_cancelled_as_it_comes_ends_all_the_same():
+    """Both frames in one read: its task has not begun yet."""
+    source = pathlib.Path(__file__).resolve().parents[2] / "guest" / "fast_lane.py"
+    guest = runpy.run_path(source, run_name="lane")
+    written, began = [], []
+
+    class Transport:
+        write = staticmethod(written.append)
+        is_closing = staticmethod(lambda: False)
+
+    async def app(scope, receive, send):
+        began.append(scope)
+
+    async def story():
+        lane = guest["Lane"]({"": (app, {})}, asyncio.get_running_loop())
+        lane.set_ids = lambda *ids: None
+        connection = guest["Connection"](lane)
+        connection.connection_made(Transport())
+        fields = [b"h", b"0", b"", b"in-1", b"fc-1", b"1.1", b"GET", b"http", b"/", b"", b"", b"::1", b"1", b"h", b"80"]
+        head = b"\0".join(fields)
+        head = struct.pack("<I", len(head)) + head
+        frames = struct.pack("<IB", len(head), ord("R")) + head + struct.pack("<IB", 7, ord("C")) + b"timeout"
+        connection.data_received(frames)
+        await asyncio.sleep(0.01)
+        assert not lane.tasks and not began
+    asyncio.run(story())
+    assert b"".join(written) == struct.pack("<IB", 7, ord("Z")) + b"timeout"
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +248,46 @@ def test_a_websocket_that_is_cut_or_breaks_the_rules_is_told_to_the_app(lanes, b
     assert talk.hear() == (8, struct.pack(">H", 1007))
     assert Talk(lanes, **{"Sec-WebSocket-Version": "12"}).status == 426
     assert Talk(lanes, **{"Sec-WebSocket-Key": "short"}).status == 400
+
+
+def memory_mb(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1)) / 1024
+
+
+@pytest.mark.parametrize("label, by_lane, megabytes, most", [("lanes-pipe", "1", 200, 40),
+                                                             ("lanes-pipe-without", "0", 100, 160)])
+def test_bodies_go_through_both_ways_at_once_in_little_memory(lanes, label, by_lane, megabytes, most):
+    """A caller that reads late holds back the app, which holds back the caller. Without the lane there are 64 MiB each
+    way in between."""
+    piece = os.urandom(1 << 20)
+    size = megabytes * len(piece)
+    talk = socket.create_connection(("localhost", lanes.port), timeout=60)
+    talk.sendall(f"POST /-/{label}/ HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n".encode())
+
+    def say():
+        for _ in range(megabytes):
+            talk.sendall(piece)
+    with concurrent.futures.ThreadPoolExecutor(1) as other:
+        before = memory_mb(lanes.process.pid)
+        said = other.submit(say)
+        answer = http.client.HTTPResponse(talk, method="POST")
+        answer.begin()
+        assert (answer.status, answer.headers["x-lane"]) == (200, by_lane)
+        got, grown, expected = 0, 0, hashlib.sha256()
+        heard = hashlib.sha256()
+        if by_lane == "1":
+            time.sleep(0.3)
+            assert not said.done(), "nobody has read: the caller waits"
+        while chunk := answer.read(1 << 20):
+            heard.update(chunk)
+            if got >> 24 != (got + len(chunk)) >> 24:
+                grown = max(grown, memory_mb(lanes.process.pid) - before)
+            got += len(chunk)
+        said.result()
+    for _ in range(megabytes):
+        expected.update(piece)
+    assert (got, heard.digest()) == (size, expected.digest())
+    assert grown < most, f"{grown:.0f} MiB more than before"
 
 
 def test_it_can_be_turned_off_by_a_variable(lanes):

@@ -184,6 +184,32 @@ def bare():
     return asgi
 
 
+async def pipe(scope, receive, send):
+    """Says back what it is told, piece by piece."""
+    if scope["type"] != "http":
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-lane", b"1" if by_lane() else b"0")]})
+    more = True
+    while more:
+        message = await receive()
+        more = message.get("more_body", False)
+        await send({"type": "http.response.body", "body": message.get("body", b""), "more_body": more})
+
+
+@app.function(scaledown_window=5, timeout=120)
+@modal.concurrent(max_inputs=2)
+@modal.asgi_app(label="lanes-pipe")
+def pipe_by_lane():
+    return pipe
+
+
+@app.function(scaledown_window=5, timeout=120, secrets=[modal.Secret.from_dict({"GRIDIRON_FAST_LANE": "off"})])
+@modal.concurrent(max_inputs=2)
+@modal.asgi_app(label="lanes-pipe-without")
+def pipe_without():
+    return pipe
+
+
 @app.function(scaledown_window=5)
 @modal.wsgi_app()
 def plain():
