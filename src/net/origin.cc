@@ -39,6 +39,7 @@ std::string addressOf(std::string_view text) {
     text = text.substr(0, text.find(':'));
   }
   std::string host(text);
+  if (host.find('\0') != std::string::npos) return "";  // inet_pton would read to there
   in6_addr parsed{};
   const bool valid = inet_pton(AF_INET, host.c_str(), &parsed) == 1 || inet_pton(AF_INET6, host.c_str(), &parsed) == 1;
   return valid ? host : "";

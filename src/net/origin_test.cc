@@ -124,6 +124,14 @@ TEST(ProxyHeaderTest, AProxyMaySpeakForItself) {
   }
 }
 
+TEST(ResolveOriginTest, AnAddressWithBytesBehindItIsNone) {
+  RequestHead head;
+  head.peerHost = "127.0.0.1";
+  head.headers.add("x-forwarded-for", std::string("1.2.3.4\0.evil", 13));
+  resolveOrigin(head, *TrustedPeers::parse({"127.0.0.1"}));
+  EXPECT_EQ(head.peerHost, "127.0.0.1");
+}
+
 TEST(ProxyHeaderTest, MayComeByteByByte) {
   const std::string whole = proxyHeader('\x21', '\x11', std::string(12, '\1'));
   for (std::size_t n = 0; n < whole.size(); ++n) {

@@ -131,8 +131,11 @@ LaneClose readLaneClose(std::string_view payload) {
 std::pair<char*, std::size_t> LaneReader::room() {
   if (begin_ == end_) begin_ = end_ = 0;
   std::size_t wanted = kRoom;
-  if (end_ - begin_ >= kHeader) wanted = std::min(kHeader + sizeAt(buffer_.data() + begin_) - (end_ - begin_), kMost);
-  wanted = std::max(wanted, kRoom);
+  if (end_ - begin_ >= kHeader) {
+    // What a frame says of its size is believed as far as bytes have come.
+    const std::size_t left = kHeader + sizeAt(buffer_.data() + begin_) - (end_ - begin_);
+    wanted = std::max(kRoom, std::min(left, std::max(end_ - begin_, kMostRoom)));
+  }
   if (buffer_.size() - end_ < wanted && begin_ > 0) {
     std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
     end_ -= begin_;

@@ -50,6 +50,15 @@ TEST(LaneFrames, OneThatIsTooLargeIsAnError) {
   EXPECT_EQ(reader.next().error().code, Code::invalidArgument);
 }
 
+TEST(LaneFrames, AFrameThatOnlySaysItIsLargeTakesNoMemory) {
+  LaneReader reader;
+  const auto [place, room] = reader.room();
+  std::memcpy(place, "\0\0\0\4P", 5);  // 64 MiB
+  reader.got(5);
+  ASSERT_TRUE(reader.next().ok());
+  EXPECT_LT(reader.room().second, std::size_t{2} << 20);
+}
+
 TEST(LaneFrames, ARequestHasNoNulInItsFields) {
   wire::HttpScope scope;
   scope.method = "POST";
