@@ -1,7 +1,7 @@
 // A door with the smallest answers, to measure it with any HTTP or gRPC load generator:
 //   bench_door [ADDRESS [CERTIFICATE KEY]]
-// GET: 100 bytes of JSON. POST: the body, as it comes. gRPC: every message back; a path that ends in /Fail fails, one
-// in /Hang never ends.
+// GET: 100 bytes of JSON; of /stream: 1 GiB, as fast as it is taken. POST: the body, as it comes. gRPC: every message
+// back; a path that ends in /Fail fails, one in /Hang never ends.
 #include <cstdio>
 
 #include "net/door.h"
@@ -70,13 +70,27 @@ Task<void> serveStatic(std::shared_ptr<Exchange> exchange) {
   (void)co_await exchange->answer(200, std::move(headers), kBody);
 }
 
+Task<void> serveStream(std::shared_ptr<Exchange> exchange) {
+  constexpr std::size_t kPiece = 64 * 1024;
+  Headers headers;
+  headers.add("content-length", std::to_string(std::size_t{1} << 30));
+  (void)co_await exchange->respond(200, std::move(headers), false);
+  for (std::size_t sent = 0; sent < std::size_t{1} << 30; sent += kPiece) {
+    const auto written = co_await exchange->write(std::string(kPiece, 'x'));
+    if (!written.ok()) co_return;
+  }
+  (void)co_await exchange->finish();
+}
+
 int run(int argc, char** argv) {
   asio::io_context io(1);
   DoorOptions options;
-  if (argc > 3) options.tls = TlsFiles{argv[2], argv[3]};
+  options.maxConnections = 20'000;
+  if (argc > 3) options.tls = {TlsFiles{argv[2], argv[3]}};
   Door door(io, options, [&io](std::shared_ptr<Exchange> exchange) -> Task<void> {
     if (isGrpc(exchange->head())) return serveGrpc(std::move(exchange), &io);
     if (exchange->head().method == "POST") return serveEcho(std::move(exchange));
+    if (exchange->head().target == "/stream") return serveStream(std::move(exchange));
     return serveStatic(std::move(exchange));
   });
   const auto address = door.listen(argc > 1 ? argv[1] : "127.0.0.1:0");
