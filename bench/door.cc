@@ -4,6 +4,7 @@
 // back; a path that ends in /Fail fails, one in /Hang never ends.
 #include <cstdio>
 
+#include "base/heap.h"
 #include "net/door.h"
 #include "net/grpc.h"
 
@@ -107,4 +108,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace gridiron::net
 
-int main(int argc, char** argv) { return gridiron::net::run(argc, argv); }
+int main(int argc, char** argv) {
+  gridiron::keepFreedMemory();  // as gridiron does
+  return gridiron::net::run(argc, argv);
+}

@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "base/heap.h"
 #include "main/commands.h"
 #include "main/config.h"
 #include "main/trust.h"
@@ -178,4 +179,7 @@ class CommandLine {
 }  // namespace
 }  // namespace gridiron
 
-int main(int argc, char** argv) { return gridiron::CommandLine().run(argc, argv); }
+int main(int argc, char** argv) {
+  gridiron::keepFreedMemory();
+  return gridiron::CommandLine().run(argc, argv);
+}

@@ -452,9 +452,8 @@ TEST(H2Floods, AHeadThatIsTooLargeIs431AndABombEndsTheConnection) {
   const std::string bomb =
       request() + "\x40" + field("b", std::string(4'000, 'b')).substr(1) + std::string(12'000, '\xbe');
   H2Peer victim;
-  victim.open();
-  for (std::uint32_t id = 1; id < 40 && !victim.finished(); id += 2)
-    victim.say(frame(kHeaders, kEnd | kEndHeaders, id, id == 1 ? bomb : request() + std::string(12'000, '\xbe')));
+  victim.open().say(frame(kHeaders, kEnd | kEndHeaders, 1, bomb));
+  EXPECT_TRUE(victim.finished());
   EXPECT_EQ(victim.asked, 0u);
 }
 

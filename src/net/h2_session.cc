@@ -13,6 +13,7 @@ constexpr std::size_t kConnectionWindow = 16 * 1024 * 1024;
 constexpr std::size_t kMaxUnread = 64 * 1024 * 1024;
 constexpr std::size_t kOutHigh = 512 * 1024;  // writers wait above it
 constexpr std::size_t kOutLow = 128 * 1024;   // and go on below it
+constexpr std::size_t kHopeless = 4;          // times the largest head: the connection ends
 constexpr std::size_t kMergeChunks = 64 * 1024;
 constexpr auto kLong = std::chrono::hours(24);
 
@@ -128,9 +129,11 @@ struct H2Session::Callbacks {
                     void* user) {
     H2Stream* stream = streamOf(session, frame->hd.stream_id);
     if (stream == nullptr) return 0;
-    self(user).takeField(*stream, std::string_view(reinterpret_cast<const char*>(name), nameLength),
-                         std::string_view(reinterpret_cast<const char*>(value), valueLength));
-    return 0;
+    H2Session& me = self(user);
+    me.takeField(*stream, std::string_view(reinterpret_cast<const char*>(name), nameLength),
+                 std::string_view(reinterpret_cast<const char*>(value), valueLength));
+    // A few bytes may name a large field of the table again and again: reading on would cost more than they did.
+    return stream->headBytes > kHopeless * me.limits_.maxHeaderBytes ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
   }
 
   static int frameReceived(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
