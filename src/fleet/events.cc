@@ -169,6 +169,7 @@ void Fleet::inputStarted(const Input& input) {
   auto* record = impl_->find(input.instance);
   if (!record) return;
   record->everRan = true;
+  record->beganAt = impl_->clock.now();
   impl_->served[input.function].failures = 0;
   if (record->function->singleUse && record->instance.state == InstanceState::ready) {
     record->byUs = true;

@@ -175,6 +175,22 @@ TEST_F(FleetFairness, AsManyContainersStartAtOnceAsThereAreCores) {
   EXPECT_EQ(startedOf(f), 5) << "whoever takes longer waits for something, and does not compute";
 }
 
+TEST_F(FleetFairness, WhatRunsLongerThanItsFunctionDidBeforeIsNotTakenForShort) {
+  change([](Function& x) { x.resources.memoryMb = 128; });
+  queue(1);
+  const InstanceId first = lastStarted();
+  makeReady(first);
+  next(first);
+  pass(10ms);
+  next(first);
+  queue(8);
+  next(first);
+  pass(900ms);
+  EXPECT_EQ(startedOf(f), 1) << "eight of 10 ms are one container's";
+  pass(200ms);
+  EXPECT_EQ(startedOf(f), 3) << "not one more, as many as may start at once";
+}
+
 TEST_F(FleetFairness, WhoHasNoContainerDoesNotStandBehindOthersStarts) {
   change([](Function& x) { x.resources.memoryMb = 128; });
   queue(2000);

@@ -38,6 +38,7 @@ struct Fleet::Impl {
     bool unheard = false;     // it has not asked for inputs since; what it runs we may not know before
     Time idleSince{};
     Time yieldedAt{};  // when it was told to make room for another
+    Time beganAt{};    // the input that it was given last
     std::vector<StartPhase> workerPhases;
     // What happens next if nothing else does: stop politely, kill, give up. Epoch: nothing.
     Time stopAt{}, killAt{}, giveUpAt{};

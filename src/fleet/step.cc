@@ -103,11 +103,16 @@ std::map<FunctionId, plan::FunctionView> Fleet::Impl::functionViews() const {
     view.lastFailure = entry.lastFailure;
     views.emplace(id, std::move(view));
   }
+  std::map<FunctionId, Nanos> running;
   for (const auto& [instanceId, record] : records) {
     const auto it = views.find(record.instance.function);
     if (it == views.end() || record.once || record.superseded) continue;
     auto& view = it->second;
     int held = calls.heldBy(instanceId);
+    if (held > 0) {
+      auto [at, added] = running.try_emplace(record.instance.function, clock.now() - record.beganAt);
+      if (!added) at->second = std::min(at->second, clock.now() - record.beganAt);
+    }
     if (record.unheard) held = std::max(held, slotsOf(*record.function));
     switch (record.instance.state) {
       case InstanceState::starting:
@@ -121,6 +126,7 @@ std::map<FunctionId, plan::FunctionView> Fleet::Impl::functionViews() const {
         view.leaving += held > 0;
     }
   }
+  for (const auto& [id, time] : running) views.at(id).runningFor = time;
   return views;
 }
 

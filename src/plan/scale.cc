@@ -66,13 +66,16 @@ Nanos backoff(int failures) {
 Scale scale(const FunctionView& view, Time now) {
   FunctionView v = view;
   v.slots = std::max(v.slots, 1);
+  if (v.runTime > Nanos{0} && v.runningFor >= kSoon) v.runTime = std::max(v.runTime, v.runningFor);
   Scale plan;
   const int live = static_cast<int>(v.ready.size()) + v.starting;
   const Nanos window = std::max(v.scaling.scaleupWindow, v.ready.empty() ? Nanos{0} : kSettling);
   const bool waits = live > 0 && v.queued > 0 && now < v.oldestQueued + window;
   if (waits) sooner(plan.again, v.oldestQueued + window);
-  if (v.queued > 0 && v.runTime > Nanos{0} && v.runTime < kSoon)
+  if (v.queued > 0 && v.runTime > Nanos{0} && v.runTime < kSoon) {
     sooner(plan.again, v.oldestQueued + (std::max<std::int64_t>((now - v.oldestQueued) / kSoon, 0) + 1) * kSoon);
+    if (v.running > 0) sooner(plan.again, now + kSoon - v.runningFor);
+  }
   const int most = v.scaling.maxContainers > 0 ? std::max(v.scaling.maxContainers - v.leaving, 0) : 1'000'000;
   const int total = std::min(wanted(v, live, !waits, now), most);
   plan.start = std::max(total - live, 0);

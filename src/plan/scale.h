@@ -23,7 +23,8 @@ struct FunctionView {
   int queued = 0;
   int running = 0;
   Time oldestQueued{};
-  Nanos runTime{};  // that an input takes of late; 0: nobody knows
+  Nanos runTime{};     // that an input takes of late; 0: nobody knows
+  Nanos runningFor{};  // each of those that run now has taken so long already, or longer
   int starting = 0;
   std::vector<ReadyContainer> ready;
   int leaving = 0;   // drain, but still run something: they count for the maximum
@@ -40,9 +41,9 @@ struct Scale {
 
 // How many containers to start or which to let go. Starts no more than the queue can use beyond the free and starting
 // slots, and of inputs that are known to be short no more than run the queue in a second (about what a container takes
-// to come), twice as many with every second that the oldest has waited all the same. Keeps the minimum and (while in
-// use) the buffer, never exceeds the maximum, lets idle ones go after the window. A function whose starts fail gets one
-// start at a time, after backoff(failures).
+// to come), twice as many with every second that the oldest has waited all the same; what runs longer than a second is
+// not short any more. Keeps the minimum and (while in use) the buffer, never exceeds the maximum, lets idle ones go
+// after the window. A function whose starts fail gets one start at a time, after backoff(failures).
 Scale scale(const FunctionView& view, Time now);
 
 // 1 s, doubled with every further failure, at most a minute; 0 without one.

@@ -142,6 +142,15 @@ TEST(Scale, ShortInputsGetAsManyContainersAsRunThemInASecond) {
   EXPECT_EQ(scale(concurrent, kNow).start, 1);
 }
 
+TEST(Scale, WhatRunsLongerThanItsFunctionDidBeforeIsNotTakenForShort) {
+  auto v = shortOnes(50, 1);
+  v.runningFor = 900ms;
+  EXPECT_EQ(scale(v, kNow).start, 0);
+  EXPECT_EQ(scale(v, kNow).again, kNow + 100ms);
+  v.runningFor = 1s;
+  EXPECT_EQ(scale(v, kNow).start, 50);
+}
+
 TEST(Scale, AQueueThatLastsAllTheSameGetsTwiceAsManyEachSecond) {
   const auto v = shortOnes(50, 1);
   EXPECT_EQ(scale(v, kNow).again, v.oldestQueued + 1s);
