@@ -71,6 +71,28 @@ json phasesJson(const std::vector<StartPhase>& phases) {
   return list;
 }
 
+// Inputs that run now, each alone in its container. What has been answered runs until its container says so, a moment
+// later.
+std::vector<UsageRecord> runningInputs(const Fleet& fleet, const Calls* calls) {
+  std::vector<UsageRecord> out;
+  for (const Instance& instance : fleet.instances()) {
+    const auto input = calls == nullptr ? std::nullopt : calls->currentInput(instance.id);
+    if (!input) continue;
+    UsageRecord record;
+    record.id = input->attempt == 0 ? input->id.str() : fmt::format("{}/{}", input->id.str(), input->attempt);
+    record.kind = UsageKind::input;
+    record.app = instance.app;
+    record.function = instance.function;
+    record.instance = instance.id;
+    record.queuedAt = input->createdAt;
+    record.startedAt = input->startedAt;
+    record.outcome = "running";
+    record.call = input->call;
+    out.push_back(std::move(record));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::vector<NotedPhase> notedPhases(const std::vector<StartPhase>& phases) {
@@ -128,7 +150,9 @@ AdminAnswer AdminApi::trace(const std::string& id) {
   if (!records.ok()) return adminErrorAnswer(records.error());
   Names names(parts_.store);
   json inputs = json::array();
-  for (const UsageRecord& record : *records) {
+  std::vector<UsageRecord> all = runningInputs(*parts_.fleet, parts_.calls);
+  all.insert(all.end(), records->begin(), records->end());
+  for (const UsageRecord& record : all) {
     const std::string input = record.id.substr(0, record.id.find('/'));
     if (id != record.call.str() && id != input && id != record.id && id != record.instance.str()) continue;
     json row = {{"input", record.id},
