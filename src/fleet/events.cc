@@ -1,4 +1,5 @@
 #include <csignal>
+#include <tuple>
 #include <utility>
 
 #include "fleet/ground.h"
@@ -52,6 +53,13 @@ void Fleet::workerJoined(const Worker& worker, WorkerPort& port, const std::vect
     if (!record || record->instance.worker != worker.id) port.stop(id, Nanos{0});
   }
   for (const auto& id : missing) impl_->bury(id, "its worker does not run it any more", Blame::grid);
+  std::set<std::tuple<ImageId, std::string, bool>> told;
+  for (const auto& [id, served] : impl_->served) {
+    if (!served.deployed || !served.function || served.function->isBuilder) continue;
+    const Function& function = *served.function;
+    if (told.emplace(function.image, function.clientVersion, function.needsFastapi).second)
+      impl_->prepareOn(&port, function);
+  }
   impl_->work();
 }
 

@@ -84,8 +84,18 @@ void Fleet::deploy(const FunctionId& id) {
   entry.failures = 0;  // somebody may have mended what was wrong
   entry.deployed = true;
   entry.withdrawn = false;
+  impl_->prepareOn(nullptr, *function);
   impl_->supersede(id, entry, std::move(function));
   impl_->work();
+}
+
+// By `port`, or on all workers.
+void Fleet::Impl::prepareOn(WorkerPort* port, const Function& function) {
+  if (function.isBuilder || function.image.empty() || function.clientVersion.empty()) return;
+  if (port != nullptr) return port->prepare(function);
+  for (auto& [id, entry] : workers) {
+    if (entry.port) entry.port->prepare(function);
+  }
 }
 
 void Fleet::withdraw(const FunctionId& id, const std::string& why) {

@@ -65,6 +65,8 @@ class WorkerPort {
   virtual void start(const StartOrder& order) = 0;
   virtual void stop(const InstanceId& instance, Nanos grace) = 0;  // SIGTERM, then SIGKILL; 0: SIGKILL now
   virtual void signal(const InstanceId& instance, int signo) = 0;
+  // Containers of the function are to be expected: what makes their starts short may be made ready.
+  virtual void prepare(const Function& /*function*/) {}
 };
 
 struct ExitInfo {

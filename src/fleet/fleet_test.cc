@@ -666,5 +666,20 @@ TEST_F(FleetTest, StatsTellBacklogAndContainers) {
   EXPECT_EQ(fleet.stats(f).containers, 1);
 }
 
+TEST_F(FleetTest, WorkersHearOfWhatIsDeployedAlsoThoseThatJoinLater) {
+  change([](Function& x) { x.clientVersion = "1.6.4"; });
+  fleet.deploy(f);
+  EXPECT_EQ(port.prepared, (std::vector<std::string>{"im-1"}));
+  function("fu-builder");
+  change([](Function& x) { x.clientVersion = "1.6.4", x.isBuilder = true; }, "fu-builder");
+  fleet.deploy(FunctionId{"fu-builder"});
+  fleet.workerLost(WorkerId{"wk-1"});
+  join("wk-1");
+  EXPECT_EQ(port.prepared, (std::vector<std::string>{"im-1", "im-1"}));
+  fleet.withdraw(f, "stopped");
+  join("wk-2");
+  EXPECT_EQ(port.prepared.size(), 2u);
+}
+
 }  // namespace
 }  // namespace gridiron

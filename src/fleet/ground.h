@@ -92,6 +92,7 @@ struct Fleet::Impl {
   // One more start of the function failed. After `tolerated` failures in a row what waits ends with the outcome.
   void countFailure(Record& record, const Outcome& outcome, int tolerated);
   // `function` is the definition in force from now on; containers of others go.
+  void prepareOn(WorkerPort* port, const Function& function);
   void supersede(const FunctionId& id, Served& entry, std::shared_ptr<const Function> function);
   bool hasReady(const FunctionId& function) const;
   void noteRunTime(const FunctionId& function, Nanos took);

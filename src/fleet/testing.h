@@ -19,7 +19,8 @@ namespace gridiron {
 // A worker that notes what it is told.
 struct FakePort final : WorkerPort {
   std::vector<StartOrder> started;
-  std::vector<std::string> told;  // "stop ta-… 30s", "signal ta-… 2"
+  std::vector<std::string> prepared;  // images
+  std::vector<std::string> told;      // "stop ta-… 30s", "signal ta-… 2"
 
   void start(const StartOrder& order) override { started.push_back(order); }
   void stop(const InstanceId& id, Nanos grace) override {
@@ -29,6 +30,7 @@ struct FakePort final : WorkerPort {
   void signal(const InstanceId& id, int signo) override {
     told.push_back(fmt::format("signal {} {}", id.value, signo));
   }
+  void prepare(const Function& function) override { prepared.push_back(function.image.value); }
 };
 
 struct FakeOrders final : StartOrders {

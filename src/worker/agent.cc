@@ -97,6 +97,8 @@ void Agent::command(link::ToWorker command) {
     hands_.build(std::move(*command.mutable_build()));
   } else if (command.has_cancel_build()) {
     hands_.cancelBuild(command.cancel_build().image_id());
+  } else if (command.has_prepare() && !stopping_) {
+    hands_.prepare(std::move(*command.mutable_prepare()));
   }
 }
 

@@ -33,6 +33,8 @@ class Hands : public Line {
   virtual void build(link::BuildImage order) = 0;
   virtual void cancelBuild(const std::string& imageId) = 0;
   virtual std::vector<std::string> finishedImages() const = 0;
+  // Containers of the image are to be expected.
+  virtual void prepare(link::PrepareImage) {}
 };
 
 // What a worker decides, without doing any of it: events come in by its functions, what is to be done goes out by

@@ -113,6 +113,13 @@ Result<void> checkOrder(const link::StartInstance& order, const image::Built& im
   return {};
 }
 
+// Why containers of `image` cannot come from a zygote; "" when they may.
+std::string whyPlain(const image::Built& image) {
+  if (!image.entrypoint.empty()) return "the image has an entrypoint of its own";
+  if (!image.libc.starts_with("glibc")) return "the image's C library is " + image.libc;
+  return "";
+}
+
 // A mount that changes what an interpreter finds where packages are installed.
 bool liesOverPackages(const link::Mount& mount) {
   return std::any_of(mount.files().begin(), mount.files().end(), [](const link::MountedFile& file) {
@@ -125,8 +132,7 @@ bool liesOverPackages(const link::Mount& mount) {
 // Why no zygote's child could be what `order` asks for; "" when one may.
 std::string whyPlain(const link::StartInstance& order, const image::Built& image) {
   if (!order.commit_as_image_id().empty()) return "an image is made of it";
-  if (!image.entrypoint.empty()) return "the image has an entrypoint of its own";
-  if (!image.libc.starts_with("glibc")) return "the image's C library is " + image.libc;
+  if (std::string why = whyPlain(image); !why.empty()) return why;
   if (std::any_of(order.mounts().begin(), order.mounts().end(), liesOverPackages)) {
     return "a mount lies over installed packages";
   }
@@ -312,6 +318,20 @@ Result<Parking::Slot> parkContainer(const StartSetting& setting, const Parking::
 void discardParked(const StartSetting& setting, Parking::Slot slot) {
   slot.parked.reset();
   removeContainerFiles(setting, slot.name);
+}
+
+void prepareZygote(const StartSetting& setting, const link::PrepareImage& expected) {
+  const auto image = setting.images->find(expected.image_id());
+  if (!image || image->pythonPath.empty() || !whyPlain(*image).empty()) return;
+  const auto packages = setting.images->clientPackage(expected.client_version(), *image, expected.needs_fastapi(),
+                                                      [](std::string_view) {});
+  if (!packages.ok()) return;  // a start says so
+  sandbox::Spec spec;
+  addPackages(*packages, spec);
+  link::StartInstance order;
+  order.set_image_id(expected.image_id());
+  order.set_client_version(expected.client_version());
+  setting.zygotes->expect(*kindOf(setting, order, *image, spec.binds));
 }
 
 void removeContainerFiles(const StartSetting& setting, const std::string& name) {

@@ -75,6 +75,10 @@ Result<Parking::Slot> parkContainer(const StartSetting& setting, const Parking::
                                     std::shared_ptr<sandbox::Zygote> zygote);
 void discardParked(const StartSetting& setting, Parking::Slot slot);
 
+// Has the zygote begun that containers of the image would come from, unless there is one. Any thread; may wait for the
+// client's package.
+void prepareZygote(const StartSetting& setting, const link::PrepareImage& expected);
+
 // Removes what was laid down for the container `name` beside the sandbox. Blocks.
 void removeContainerFiles(const StartSetting& setting, const std::string& name);
 

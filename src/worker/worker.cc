@@ -280,6 +280,11 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
   void build(link::BuildImage order) override { builds.begin(std::move(order)); }
   void cancelBuild(const std::string& imageId) override { builds.cancel(imageId); }
   std::vector<std::string> finishedImages() const override { return images.finished(); }
+  void prepare(link::PrepareImage order) override {
+    if (options.zygoteProgram.empty() || options.zygoteMemoryBytes <= 0) return;
+    asio::post(buildPool,
+               [self = shared_from_this(), order = std::move(order)] { prepareZygote(self->setting.start, order); });
+  }
   void dial() override { uplink.dial(); }
   void write(link::FromWorker message) override { uplink.write(std::move(message)); }
   void writesDone() override { uplink.writesDone(); }

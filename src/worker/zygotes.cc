@@ -69,6 +69,7 @@ struct Entry {
   std::vector<std::string> names;  // to be imported, in their order
   std::set<std::string> known;
   bool starting = false, outdated = false;
+  bool ahead = false;  // it is begun for containers that are expected
   int failures = 0, renewals = 0;
   std::int64_t starts = 0;
   Nanos begunAt{}, usedAt{}, restUntil{};
@@ -214,9 +215,10 @@ struct Zygotes::Impl {
     return any;
   }
 
-  void begin(Entry& entry) {
+  void begin(Entry& entry, bool ahead = false) {
     if (entry.starting || stop.stop_requested() || now() < entry.restUntil) return;
     entry.starting = true;
+    entry.ahead = ahead;
     ++pending;
     asio::post(background, [this, key = entry.kind.key()] { make(key); });
   }
@@ -241,6 +243,11 @@ struct Zygotes::Impl {
     const Kind kind = entries.at(key).kind;
     const std::string wish = wishOf(entries.at(key).names);
     entries.at(key).outdated = false;
+    if (entries.at(key).ahead && residentBytes() + kSmallestZygote > options.memoryBytes) {
+      entries.at(key).starting = false;
+      lock.unlock();
+      return done();
+    }
     lock.unlock();
     Result<std::shared_ptr<sandbox::Zygote>> made = Error{Code::cancelled, "it is no longer wanted"};
     if (!stop.stop_requested()) made = sandboxes.startZygote(specOf(kind), wish, kPatience, stop.get_token());
@@ -257,6 +264,12 @@ struct Zygotes::Impl {
     done();
   }
 
+  std::int64_t residentBytes() const {
+    std::int64_t total = 0;
+    for (const auto& [key, each] : entries) total += each.zygote ? each.zygote->residentBytes() : 0;
+    return total;
+  }
+
   void take(Entry& entry, std::shared_ptr<sandbox::Zygote> made) {
     if (entry.zygote) dismiss(std::move(entry.zygote));
     entry.zygote = std::move(made);
@@ -264,8 +277,7 @@ struct Zygotes::Impl {
     entry.problem.clear();
     entry.begunAt = entry.usedAt = now();
     entry.restUntil = {};
-    std::int64_t total = 0;
-    for (const auto& [key, each] : entries) total += each.zygote ? each.zygote->residentBytes() : 0;
+    std::int64_t total = residentBytes();
     while (total > options.memoryBytes) {
       Entry& least = leastWorth();
       total -= least.zygote->residentBytes();
@@ -343,6 +355,14 @@ void Zygotes::ready(const Kind& kind, std::string_view imports) {
   }
   const bool old = entry.zygote && impl_->now() - entry.begunAt > kLife;
   if (!entry.zygote || entry.outdated || old) impl_->begin(entry);
+}
+
+void Zygotes::expect(const Kind& kind) {
+  if (impl_->options.program.empty() || impl_->options.memoryBytes <= 0) return;
+  const std::lock_guard lock(impl_->mutex);
+  Entry& entry = impl_->entryOf(kind);
+  impl_->look(entry);
+  if (!entry.zygote) impl_->begin(entry, true);
 }
 
 std::vector<Zygotes::View> Zygotes::all() const {

@@ -46,6 +46,9 @@ class Zygotes {
   // A container of `kind` is up and done with its first input, or got none soon; until then it has imported the modules
   // `imports`, a name a line, which its zygote did not have. The time to begin a zygote, or a better one.
   void ready(const Kind& kind, std::string_view imports);
+  // Containers of `kind` are to be expected: one is begun unless there is one, or the memory for it would have to be
+  // another's.
+  void expect(const Kind& kind);
 
   // The zygote that offer() would give, without counting a start, and whether it is there to stay: another is neither
   // being made nor to be made.

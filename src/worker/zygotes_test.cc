@@ -59,6 +59,28 @@ TEST_F(ZygotesTest, TheFirstStartOfAKindIsPlainAndTheNextIsNot) {
   EXPECT_THAT(sandboxes.zygotes()[0]->spec.lowers, ElementsAre("/layers/im-1"));
 }
 
+TEST_F(ZygotesTest, OneThatIsExpectedIsThereForTheFirstStart) {
+  zygotes->expect(kind());
+  zygotes->settle();
+  zygotes->expect(kind());
+  zygotes->settle();
+  ASSERT_EQ(sandboxes.zygotes().size(), 1U) << "one is enough";
+  EXPECT_EQ(zygotes->offer(kind()).zygote, sandboxes.zygotes()[0]);
+  ready(kind(), "httpx\n");
+  EXPECT_THAT(learnt(1), ElementsAre("httpx"));
+}
+
+TEST_F(ZygotesTest, OneThatIsOnlyExpectedTakesNoOthersMemory) {
+  sandboxes.zygotesHold(200 << 20);
+  ready(kind());
+  zygotes->expect(kind("im-2"));
+  zygotes->settle();
+  EXPECT_EQ(sandboxes.zygotes().size(), 1U);
+  EXPECT_EQ(zygotes->offer(kind("im-2")).why, "no zygote of the image is ready yet");
+  ready(kind("im-2"));
+  EXPECT_TRUE(zygotes->offer(kind("im-2")).zygote) << "one that is used may";
+}
+
 TEST_F(ZygotesTest, AnotherImageOrClientIsAnotherKind) {
   ready(kind());
   EXPECT_FALSE(zygotes->offer(kind("im-2")).zygote);
@@ -211,6 +233,19 @@ TEST_F(ZygoteStarts, AFunctionsSecondContainerIsAFork) {
   EXPECT_EQ(why(), "");
   order.set_client_version("1.3.5");
   EXPECT_EQ(why(), "no zygote of the image is ready yet");
+}
+
+TEST_F(ZygoteStarts, TheFirstContainerOfWhatIsDeployedIsAFork) {
+  link::PrepareImage expected;
+  expected.set_image_id("im-1");
+  expected.set_client_version("1.6.4");
+  prepareZygote(setting(), expected);
+  zygotes->settle();
+  EXPECT_EQ(why(), "");
+  expected.set_image_id("im-gone");
+  prepareZygote(setting(), expected);
+  zygotes->settle();
+  EXPECT_EQ(sandboxes.zygotes().size(), 1U);
 }
 
 TEST_F(ZygoteStarts, AZygoteKnowsNothingOfAContainersOwn) {

@@ -83,19 +83,31 @@ def test_the_next_start_finds_a_container_that_is_there_already(cold):
 def test_a_trace_tells_where_the_time_went(cold):
     facts, how = start(cold)
     (traced,) = cold.admin("trace", facts["task"])["inputs"]
-    assert traced["cold"] and traced["function"] == "facts" and traced["run_ms"] > 0, traced
+    assert traced["cold"] and traced["function"] == "facts", traced
+    # The answer is out before the container has said that the input is done with.
+    assert (traced["run_ms"] is None) == (traced["outcome"] == "running"), traced
+    cold.wait_until(lambda: (cold.admin("trace", facts["task"])["inputs"][0]["run_ms"] or 0) > 0, 20, "it is done with")
     assert {"queue", "interpreter", "import"} <= {phase["name"] for phase in traced["phases"]}
     summary = cold.admin("trace", "--cold", "cold/facts")
     assert summary["starts"] >= 1 and summary["total"]["p99_ms"] >= summary["total"]["p50_ms"] > 0
     assert summary["dearest"].split(":")[0] in {phase["name"] for phase in summary["phases"]}
 
 
+def test_what_is_deployed_has_its_zygote_before_the_first_call(cold):
+    before = {zygote["image_id"] for zygote in shown(cold)}
+    cold.deploy("ahead.py")
+    cold.wait_until(lambda: {zygote["image_id"] for zygote in shown(cold)} - before, 60, "it is begun at the deploy")
+    status, headers, body = cold.post("ahead-first", {})
+    assert status == 200 and is_fork(headers["server-timing"]), headers["server-timing"]
+
+
 def test_a_start_whose_zygote_has_been_killed_is_a_plain_one(cold):
-    start_fork(cold)
+    forked, _ = start_fork(cold)
     for pid in zygotes(cold):
         os.kill(pid, signal.SIGKILL)
-    _, how = start(cold)
+    plain, how = start(cold)
     assert "boot;" in how and "ended" in how, how
+    assert [plain[key] for key in ("main", "path", "argv")] == [forked[key] for key in ("main", "path", "argv")]
 
 
 def test_a_variable_that_imports_read_makes_a_start_plain(cold):

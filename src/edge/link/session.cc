@@ -83,4 +83,12 @@ void LinkSession::signal(const InstanceId& instance, int signo) {
   send(std::move(command));
 }
 
+void LinkSession::prepare(const Function& function) {
+  link::ToWorker command;
+  command.mutable_prepare()->set_image_id(function.image.value);
+  command.mutable_prepare()->set_client_version(function.clientVersion);
+  command.mutable_prepare()->set_needs_fastapi(function.needsFastapi);
+  send(std::move(command));
+}
+
 }  // namespace gridiron::edge

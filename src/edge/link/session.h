@@ -28,6 +28,7 @@ class LinkSession final : public WorkerPort, public std::enable_shared_from_this
   void start(const StartOrder& order) override;
   void stop(const InstanceId& instance, Nanos grace) override;
   void signal(const InstanceId& instance, int signo) override;
+  void prepare(const Function& function) override;
 
  private:
   static Task<void> write(std::shared_ptr<LinkSession> self);
