@@ -312,7 +312,7 @@ def serve(door):
         message, fds, _, _ = socket.recv_fds(door, 16, 16) if hasattr(socket, "recv_fds") else receive(door)
         if not message:
             return
-        if os.fork() == 0:
+        if LIBC.fork() == 0:  # what Python does after a fork is left to the one in between()
             between(door, message, fds)
         for fd in fds:
             os.close(fd)

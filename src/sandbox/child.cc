@@ -117,7 +117,7 @@ struct Child {
   // A sibling of this process with `flags`; gives 0 in it.
   int cloneSibling(std::uint64_t flags, int* pidfd) const {
     clone_args args{};
-    args.flags = flags | CLONE_PARENT | (pidfd != nullptr ? CLONE_PIDFD : 0);
+    args.flags = flags | CLONE_PARENT | CLONE_PIDFD;
     args.pidfd = reinterpret_cast<std::uint64_t>(pidfd);
     return must(static_cast<int>(::syscall(SYS_clone3, &args, sizeof args)), gridironStepBelow);
   }
@@ -406,19 +406,39 @@ void runChild(const ChildPlan& plan) {
   child.becomeInit();
 }
 
+namespace {
+
+// The second of those between, and the container's init that it makes.
+struct Second {
+  const Child& child;
+  std::uint64_t flags;
+  static int run(void* given) {
+    const auto& [child, flags] = *static_cast<const Second*>(given);
+    int pidfd = -1;
+    if (child.cloneSibling(flags, &pidfd) == 0) runChild(child.plan);
+    const int pid = child.hostPid(pidfd);
+    child.mapUsers(pid);
+    child.tell(gridironNoteBorn, 0, 0, 0, nullptr, 0, pid);
+    ::_exit(0);
+  }
+};
+
+constexpr std::size_t kStack = 512 * 1024;  // also init's, until it is executed
+
+}  // namespace
+
 void runBetween(const ChildPlan& plan, std::uint64_t flags) {
   const Child child{plan};
   child.resetSignals();
   ::setpgid(0, 0);  // by which the worker finds and reaps all of a start that failed
   child.goToStage();
   child.enterNursery();
-  // Only who is in a pid namespace, not who is about to have children in it, can make one below it.
-  if (child.cloneSibling(0, nullptr) != 0) ::_exit(0);
-  int pidfd = -1;
-  if (child.cloneSibling(flags, &pidfd) == 0) runChild(plan);
-  const int pid = child.hostPid(pidfd);
-  child.mapUsers(pid);
-  child.tell(gridironNoteBorn, 0, 0, 0, nullptr, 0, pid);
+  // Only who is in a pid namespace, not who is about to have children in it, can make one below it. It has this one's
+  // memory: to copy that of the worker again would take longer than all else here.
+  Second second{child, flags};
+  alignas(16) char stack[kStack];
+  child.must(::clone(Second::run, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PARENT, &second),
+             gridironStepBelow);
   ::_exit(0);
 }
 
