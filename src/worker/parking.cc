@@ -22,7 +22,7 @@ constexpr Nanos kMemory = 10min;              // how long starts count that came
 constexpr Nanos kTogether = 2s;               // in such a time
 constexpr Nanos kLife = 24h;                  // one is kept so long after the last start, as its zygote is
 constexpr Nanos kRest = 1min;                 // after a failure
-constexpr int kMostOfAShape = 8;              // parked at once
+constexpr int kMostOfAShape = 32;             // parked at once
 constexpr std::size_t kMostShapes = 64;       // that are known
 constexpr std::int64_t kExpected = 12 << 20;  // of one that was not measured yet
 
