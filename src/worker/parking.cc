@@ -18,8 +18,10 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr Nanos kMemory = 10min;              // how long starts count that came together
-constexpr Nanos kTogether = 2s;               // in such a time
+constexpr Nanos kMemory = 10min;  // how long starts count that came together
+constexpr Nanos kTogether = 2s;   // in such a time
+constexpr Nanos kCalm = 1s;       // in which more starts than kFew come together: none is parked meanwhile
+constexpr int kFew = 2;
 constexpr Nanos kLife = 24h;                  // one is kept so long after the last start, as its zygote is
 constexpr Nanos kRest = 1min;                 // after a failure
 constexpr int kMostOfAShape = 32;             // parked at once
@@ -38,6 +40,11 @@ struct Entry {
   std::vector<Parked> parked;
   Nanos usedAt{}, restUntil{};
   bool filling = false;
+
+  // More are coming just now: the processor is theirs, and to park costs more than a start.
+  bool isCrowded(Nanos now) const {
+    return std::count_if(starts.begin(), starts.end(), [&](Nanos at) { return now - at < kCalm; }) > kFew;
+  }
 
   // As many as came together lately, and one for a day.
   int wanted(Nanos now) const {
@@ -131,7 +138,7 @@ struct Parking::Impl {
   void fill(Entry& entry) {
     const Zygotes::Current current = zygotes.current(*entry.shape.kind);
     clear(entry, current.zygote);
-    if (!current.stays || stopping || entry.filling || now() < entry.restUntil) return;
+    if (!current.stays || stopping || entry.filling || now() < entry.restUntil || entry.isCrowded(now())) return;
     if (static_cast<int>(entry.parked.size()) >= entry.wanted(now()) || !makeRoom(&entry, kExpected)) return;
     entry.filling = true;
     later([this, key = entry.shape.key(), shape = entry.shape, zygote = current.zygote] { make(key, shape, zygote); });

@@ -54,6 +54,7 @@ class ParkingTest : public ::testing::Test {
   }
   // A whole start; true when the container was there already.
   bool start() {
+    clock.advance(1s);
     const Started started = begin();
     settled(started);
     return started.name != order.task_id();
@@ -112,6 +113,10 @@ TEST_F(ParkingTest, AsManyAreParkedAsCameTogetherAndOneOnlyAfterAWhile) {
   std::vector<Started> burst;
   for (int i = 0; i < 5; ++i) burst.push_back(begin());
   for (const Started& one : burst) settled(one);
+  EXPECT_LT(waiting(), 6U) << "while they come the processor is theirs";
+  clock.advance(2s);
+  parking->tend();
+  parking->settle();
   EXPECT_EQ(waiting(), 6U);
   clock.advance(11min);
   parking->tend();
