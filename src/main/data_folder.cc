@@ -1,21 +1,21 @@
 #include "main/data_folder.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 
 namespace gridiron {
 namespace {
 
-std::string readOwner(int file) {
-  std::array<char, 32> text{};
-  auto got = ::pread(file, text.data(), text.size() - 1, 0);
-  std::string owner(text.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
-  return owner.substr(0, owner.find('\n'));
+// Of all of the file: the kernel's owner of such a lock is the process, so children that a killed grid leaves half
+// made, which have its descriptors, do not keep it.
+struct flock wholeFile() {
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  return whole;
 }
 
 }  // namespace
@@ -25,15 +25,14 @@ Result<DataFolder> DataFolder::lock(const std::string& path) {
   std::string name = path + "/lock";
   Fd file(::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!file.valid()) return errnoError("open " + name);
-  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return errnoError("lock " + name);
-    std::string owner = readOwner(file.get());
+  struct flock wanted = wholeFile();
+  if (::fcntl(file.get(), F_SETLK, &wanted) != 0) {
+    if (errno != EACCES && errno != EAGAIN) return errnoError("lock " + name);
+    struct flock held = wholeFile();
+    const bool known = ::fcntl(file.get(), F_GETLK, &held) == 0 && held.l_type != F_UNLCK && held.l_pid > 0;
     return makeError(Code::failedPrecondition, "{} is in use by another gridiron{}", path,
-                     owner.empty() ? "" : " (process " + owner + ")");
+                     known ? " (process " + std::to_string(held.l_pid) + ")" : "");
   }
-  std::string pid = std::to_string(::getpid()) + "\n";
-  if (::ftruncate(file.get(), 0) != 0 || ::pwrite(file.get(), pid.data(), pid.size(), 0) < 0)
-    return errnoError("write " + name);
   return DataFolder(path, std::move(file));
 }
 

@@ -8,7 +8,8 @@
 namespace gridiron {
 
 // The folder that one grid owns. Holding this object is holding its lock: a second process gets an error that names
-// the first. The lock goes with the process, however it ends.
+// the first. The lock goes with the process, however it ends and whatever children it leaves. Once in a process: a
+// second one of the same folder would take the first's place, and its end would be the lock's.
 class DataFolder {
  public:
   // Makes the folder (0700) when it is missing. failedPrecondition: another process has it.
