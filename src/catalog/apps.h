@@ -85,6 +85,7 @@ class Apps final : public Functions {
  public:
   struct Options {
     Nanos clientSilence = std::chrono::minutes(1);  // of `modal run`: its client beats every 15 s
+    std::size_t mostBound = 10'000;                 // sets of parameters and options of a function
   };
   Apps(Store& store, const Environments& environments, const Clock& clock, std::string workspace, Options options);
   Result<void> load();
@@ -133,7 +134,7 @@ class Apps final : public Functions {
                                                  const std::string& tag) const;
   std::vector<std::shared_ptr<const Function>> functionsOf(const App& app) const;  // in force, by tag
   std::vector<std::shared_ptr<const Function>> withBoundOf(const App& app) const;  // in force, bound ones too
-  // The same base and binding give the same id. Its definition follows its base.
+  // The same base and binding give the same id. Its definition follows its base. exhausted: Options::mostBound.
   Result<std::shared_ptr<const Function>> bind(const Binding& binding);
   // Until the next deployment of the app, whether that changes the function or not.
   Result<std::shared_ptr<const Function>> rescale(const FunctionId& id, const Scaling& scaling);

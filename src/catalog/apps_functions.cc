@@ -243,6 +243,15 @@ Result<std::shared_ptr<const Function>> Apps::bind(const Binding& binding, Resca
       known != inForce_.end() && known->second->definitionId == function.definitionId &&
       (rescaled == Rescaled::stays || known->second->scaling == function.scaling))
     return known->second;
+  if (!bindings_.contains(function.id)) {
+    const auto ofBase = [&](const auto& one) { return one.second.base == base->id; };
+    const auto count = std::count_if(bindings_.begin(), bindings_.end(), ofBase);
+    if (static_cast<std::size_t>(count) >= options_.mostBound)
+      return makeError(Code::exhausted,
+                       "'{}' has {} sets of parameters and options, which is the most; those of a function that is "
+                       "taken out of its app, or whose app is stopped, are forgotten",
+                       base->tag, count);
+  }
   const auto bound = std::make_shared<const Function>(std::move(function));
   Batch batch;
   batch.put(records::objectOf(*bound, clock_.now())).put(records::objectOf(bound->id, *bound, binding, clock_.now()));

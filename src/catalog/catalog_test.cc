@@ -36,8 +36,9 @@ class CatalogTest : public testing::Test {
   // As after a restart of the process.
   void reopen() {
     catalog.reset();
-    auto opened = Catalog::open(*store, *blobs, clock,
-                                {.keyFile = directory + "/key", .workspace = "acme", .builderVersion = "2025.06"});
+    auto opened = Catalog::open(
+        *store, *blobs, clock,
+        {.keyFile = directory + "/key", .workspace = "acme", .builderVersion = "2025.06", .apps = {.mostBound = 2}});
     ASSERT_TRUE(opened.ok()) << opened.error().message;
     catalog = std::move(*opened);
     catalog->apps().observe(events);
@@ -427,6 +428,19 @@ TEST_F(CatalogTest, ABoundFunctionFollowsItsBase) {
   EXPECT_EQ(apps().find(id)->definition, "v2+params");
   reopen();
   EXPECT_EQ(apps().find(id)->definition, "v2+params");
+}
+
+TEST_F(CatalogTest, AFunctionIsBoundToSoManySetsOfParametersAndNoMore) {
+  apps().setBinder([](const Function& base, const Binding&) { return Result<Function>(base); });
+  const App app = deploy("hello", "v1");
+  const FunctionId f = app.functions.at("f");
+  const FunctionId first = (*apps().bind({f, "1", ""}))->id;
+  ASSERT_TRUE(apps().bind({f, "2", ""}).ok());
+  const auto third = apps().bind({f, "3", ""});
+  ASSERT_FALSE(third.ok());
+  EXPECT_EQ(third.error().code, Code::exhausted);
+  EXPECT_THAT(third.error().message, HasSubstr("'f' has 2 sets of parameters"));
+  EXPECT_EQ((*apps().bind({f, "1", ""}))->id, first) << "those that are there stay";
 }
 
 TEST_F(CatalogTest, ScalingIsOverriddenUntilTheNextDeployment) {

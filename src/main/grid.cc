@@ -223,23 +223,25 @@ edge::WorkerLinks::Hooks Grid::Impl::linkHooks() {
 
 edge::IngressParts Grid::Impl::ingressParts() {
   const auto readBlob = [this](const BlobId& id) -> Task<Result<std::string>> { co_return catalog->blobs().read(id); };
-  return {.io = io,
-          .calls = *calls,
-          .fleet = *fleet,
-          .wakes = *wakes,
-          .clock = clock,
-          .domain = config.domain,
-          .find = [this](const auto& address) { return edge::webTargetAt(*catalog, *domains, address); },
-          .proxyToken =
-              [this](const Function& function, const std::string& id, const std::string& secret) {
-                const auto token = catalog->proxyTokens().find(id, secret);
-                return token && token->workspace == function.workspace;
-              },
-          .blob = readBlob,
-          .webhooks = webhooks.get(),
-          .lanes = lanes.get(),
-          .book = book.get(),
-          .limits = limiter.get()};
+  return {
+      .io = io,
+      .calls = *calls,
+      .fleet = *fleet,
+      .wakes = *wakes,
+      .clock = clock,
+      .domain = config.domain,
+      .find = [this](const auto& address) { return edge::webTargetAt(*catalog, *domains, address); },
+      .instance = [this](const auto& service, const auto& query) { return edge::instanceOf(*catalog, service, query); },
+      .proxyToken =
+          [this](const Function& function, const std::string& id, const std::string& secret) {
+            const auto token = catalog->proxyTokens().find(id, secret);
+            return token && token->workspace == function.workspace;
+          },
+      .blob = readBlob,
+      .webhooks = webhooks.get(),
+      .lanes = lanes.get(),
+      .book = book.get(),
+      .limits = limiter.get()};
 }
 
 edge::LimiterParts Grid::Impl::limiterParts() {

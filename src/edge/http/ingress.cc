@@ -52,9 +52,20 @@ void noteCall(Followed& followed, const std::shared_ptr<WebCall>& web) {
   });
 }
 
+// A web method's target, for the class instance that the address names.
+Result<WebTarget> withParameters(const IngressParts& parts, WebTarget target, const net::RequestHead& head) {
+  if (target.method.empty() || !parts.instance) return target;
+  const std::size_t question = head.target.find('?');
+  const std::string_view query =
+      question == std::string::npos ? std::string_view() : std::string_view(head.target).substr(question + 1);
+  ASSIGN_OR_RETURN(target.function, parts.instance(*target.function, queryFields(query)));
+  return target;
+}
+
 // Opens the call and gives it its one input; nothing is left behind on failure.
 Result<std::shared_ptr<WebCall>> openCall(const IngressParts& parts, std::shared_ptr<net::Exchange> exchange,
-                                          WebTarget target, const FunctionAddress& address, Followed* followed) {
+                                          WebTarget found, const FunctionAddress& address, Followed* followed) {
+  ASSIGN_OR_RETURN(WebTarget target, withParameters(parts, std::move(found), exchange->head()));
   const Time now = parts.clock.now();
   CallOptions options;
   options.function = target.function->id;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,11 +36,15 @@ struct IngressParts {
   const Clock& clock;
   std::string domain = "localhost";  // for texts
   // The function in force that answers at an address.
-  std::function<std::optional<WebTarget>(const FunctionAddress&)> find;
+  std::function<std::optional<WebTarget>(const FunctionAddress&)> find = {};
+  // The class instance that a query's fields name, for web methods of classes. Unset: classes have no parameters.
+  std::function<Result<std::shared_ptr<const Function>>(const Function& service,
+                                                        const std::map<std::string, std::string>& query)>
+      instance = {};
   // Is this proxy token good for the function? Unset: no token is.
-  std::function<bool(const Function&, const std::string& tokenId, const std::string& tokenSecret)> proxyToken;
+  std::function<bool(const Function&, const std::string& tokenId, const std::string& tokenSecret)> proxyToken = {};
   // Bytes of a blob that a container answered with. Unset: such answers fail.
-  std::function<Task<Result<std::string>>(const BlobId&)> blob;
+  std::function<Task<Result<std::string>>(const BlobId&)> blob = {};
   // Which functions take signed requests only. Null: none.
   WebhookGuard* webhooks = nullptr;
   // The containers' fast lanes. Null: every request is asked for by its container.

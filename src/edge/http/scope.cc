@@ -99,6 +99,21 @@ std::string percentDecode(std::string_view text) {
   return out;
 }
 
+std::map<std::string, std::string> queryFields(std::string_view query) {
+  std::map<std::string, std::string> fields;
+  while (!query.empty()) {
+    const std::string_view field = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(query.size(), field.size() + 1));
+    std::string spaced(field);
+    std::replace(spaced.begin(), spaced.end(), '+', ' ');
+    const std::size_t equals = spaced.find('=');
+    const std::string_view whole = spaced;
+    const std::string_view value = equals == std::string::npos ? std::string_view() : whole.substr(equals + 1);
+    if (!field.empty()) fields.emplace(percentDecode(whole.substr(0, equals)), percentDecode(value));
+  }
+  return fields;
+}
+
 wire::HttpScope scopeOf(const net::RequestHead& head, const FunctionAddress& address, WebKind kind) {
   wire::HttpScope scope;
   scope.httpVersion = versionOf(head.version);

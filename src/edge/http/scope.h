@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -20,5 +21,8 @@ net::Headers responseHeaders(const wire::HeaderList& headers);
 
 // "%C3%A9" -> "é"; what is no escape stays as it is.
 std::string percentDecode(std::string_view text);
+
+// Names and values of "a=1&b=%20x+y", decoded. The first of several of a name.
+std::map<std::string, std::string> queryFields(std::string_view query);
 
 }  // namespace gridiron::edge

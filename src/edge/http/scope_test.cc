@@ -30,6 +30,12 @@ TEST(Scope, ThePathIsDecodedAndTheQueryIsNot) {
   EXPECT_EQ(scope.serverPort, 8400);
 }
 
+TEST(Scope, AQuerysFieldsAreDecodedAndTheFirstOfANameCounts) {
+  EXPECT_THAT(queryFields("a=1&b=%20x+y&a=2&&flag&e="),
+              ElementsAre(Pair("a", "1"), Pair("b", " x y"), Pair("e", ""), Pair("flag", "")));
+  EXPECT_THAT(queryFields(""), testing::IsEmpty());
+}
+
 TEST(Scope, HeadersForTheNextHopOnlyAndClaimsAboutTheClientAreTakenOut) {
   net::RequestHead request = head("/");
   request.headers.add("host", "you--shop.localhost:8400");

@@ -119,6 +119,7 @@ class Grid : public FleetObserver {
     fleet.observe(*this);
     fleet.onWork([this] { stepSoon(); });
     CallParts parts{calls, fleet, *store, functions, wakes, clock};
+    parts.hasLane = [this](const InstanceId& id) { return lanes && lanes->opens(id); };
     registerCalls(rpc, parts);
     registerContainers(rpc, parts);
     registerLogs(rpc, LogParts{hub, parts, [this](const AppId& id) { return findApp(id); }});
@@ -301,25 +302,18 @@ class Grid : public FleetObserver {
   }
 
   IngressParts ingressParts(Nanos firstChunkAfter) {
-    IngressParts parts{io,
-                       calls,
-                       fleet,
-                       wakes,
-                       clock,
-                       "localhost",
-                       [this](const FunctionAddress& a) -> std::optional<WebTarget> {
-                         auto at = byLabel_.find(a.label);
-                         if (at == byLabel_.end() || (a.workspace != "you" && !a.workspace.empty()))
-                           return std::nullopt;
-                         return WebTarget{functions.find(at->second.id), "", at->second.web};
-                       },
-                       [](const Function&, const std::string& id, const std::string& secret) {
-                         return id == "wk-1" && secret == "ws-1";
-                       },
-                       {}};
+    IngressParts parts{.io = io, .calls = calls, .fleet = fleet, .wakes = wakes, .clock = clock};
+    parts.find = [this](const FunctionAddress& a) -> std::optional<WebTarget> {
+      auto at = byLabel_.find(a.label);
+      if (at == byLabel_.end() || (a.workspace != "you" && !a.workspace.empty())) return std::nullopt;
+      return WebTarget{functions.find(at->second.id), "", at->second.web};
+    };
+    parts.proxyToken = [](const Function&, const std::string& id, const std::string& secret) {
+      return id == "wk-1" && secret == "ws-1";
+    };
+    parts.firstChunkAfter = firstChunkAfter;
     parts.book = &book;
     parts.limits = &limiter;
-    parts.firstChunkAfter = firstChunkAfter;
     parts.lanes = lanes.get();
     return parts;
   }

@@ -2,6 +2,7 @@
 
 #include "edge/rpc/objects.h"
 #include "modal_proto/api.pb.h"
+#include "wire/class_parameters.h"
 
 namespace gridiron::edge {
 
@@ -67,6 +68,13 @@ std::optional<WebTarget> webTargetAt(const Catalog& catalog, const CustomDomains
   auto found = catalog.apps().atAddress(address.workspace, address.label);
   if (!found) return std::nullopt;
   return WebTarget{std::move(found->function), std::move(found->method), std::move(found->web)};
+}
+
+Result<std::shared_ptr<const Function>> instanceOf(Catalog& catalog, const Function& service,
+                                                   const std::map<std::string, std::string>& query) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> parameters, wire::classParameters(service, query));
+  if (!parameters) return catalog.apps().get(service.id);
+  return catalog.apps().bind({service.id, *parameters, ""});
 }
 
 Result<std::optional<WebhookRule>> webhookRuleFor(const Catalog& catalog,

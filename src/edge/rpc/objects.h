@@ -82,6 +82,10 @@ Identify identifyCallers(Catalog& catalog, const Fleet& fleet,
 std::optional<WebTarget> webTargetAt(const Catalog& catalog, const CustomDomains& domains,
                                      const FunctionAddress& address);
 
+// The class instance whose parameters a query names, for the ingress; the class as deployed where it names none.
+Result<std::shared_ptr<const Function>> instanceOf(Catalog& catalog, const Function& service,
+                                                   const std::map<std::string, std::string>& query);
+
 // How the senders of a web function must sign: as the grid's configuration says, else as the tags of its app do.
 Result<std::optional<WebhookRule>> webhookRuleFor(const Catalog& catalog,
                                                   const std::vector<ConfiguredWebhook>& configured,
