@@ -348,7 +348,7 @@ const std::vector<SettingKey>& settingKeys() {
        [](S) -> std::string { return "10000"; },
        count<&Settings::maxConnections>},
       {{"fast_lane", "web requests go to their containers by sockets, past the client's input loop (docs/web.md)"},
-       [](S) -> std::string { return "false"; },
+       [](S) -> std::string { return "true"; },
        yesOrNo<&Settings::fastLane>},
       {{"zygote_memory",
         "MiB for processes that cold starts are forked from; 0: all are plain; auto: 1/16 of the machine, at most "

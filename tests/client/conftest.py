@@ -146,7 +146,7 @@ class Grid:
 
     def url(self, label: str) -> str:
         """By path: the test machine need not resolve *.localhost."""
-        return f"http://localhost:{self.port}/-/{label}/"
+        return f"http://localhost:{self.port}/-/{label}" + ("" if "/" in label else "/")
 
     def post(self, label: str, body, timeout: float = 120, **headers: str):
         """(status, headers, body) of a POST of JSON (or of bytes as they are)."""

@@ -18,7 +18,7 @@ import modal
 import pytest
 from conftest import CLIENT
 
-pytestmark = pytest.mark.skipif(os.environ.get("GRIDIRON_FAST_LANE") != "true", reason="the fast lane is off")
+pytestmark = pytest.mark.skipif(os.environ.get("GRIDIRON_FAST_LANE") == "false", reason="the fast lane is off")
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,32 @@ def test_a_class_serves_requests_and_calls_in_turn(lanes, client):
         assert kiosk.count_async.remote(round) == f"{round} {sold['task']}"
 
 
+def test_calls_run_beside_requests_where_both_may(lanes, client):
+    bazaar = modal.Cls.from_name("lanes", "Bazaar")()
+    task = json.loads(lanes.post("lanes-bazaar", {})[2])["task"]
+    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+        long = beside.submit(lanes.post, "lanes-bazaar", {"for": 1.5})
+        assert [bazaar.count.remote(n) for n in range(3)] == [f"{n} {task}" for n in range(3)]
+        assert not long.done(), "they were answered while it ran"
+        sold = json.loads(long.result()[2])
+    assert sold["lane"] and sold["task"] == task
+
+
+def test_an_address_names_the_parameters_of_a_class(lanes, client):
+    def post(query):
+        status, _, body = lanes.post("lanes-stall/?" + query, {})
+        return status, body if status != 200 else json.loads(body)
+    status, high = post("street=High%20Street")
+    assert (status, high["at"], high["lane"]) == (200, "High Street 1", True)
+    status, seven = post("number=7&street=High+Street&other=x")
+    assert (status, seven["at"]) == (200, "High Street 7") and seven["task"] != high["task"]
+    assert modal.Cls.from_name("lanes", "Stall")(street="High Street").where.remote() == f"High Street 1 {high['task']}"
+    status, why = post("number=7")
+    assert status == 400 and b"street" in why
+    status, why = post("street=a&number=seven")
+    assert status == 400 and b"seven" in why
+
+
 def test_wsgi_apps_are_served(lanes):
     status, _, body = lanes.post("lanes-plain", b"x" * 200_000)
     assert status == 200 and body.startswith(b"POST 200000 in-"), body
@@ -181,6 +207,56 @@ def test_a_caller_that_hangs_up_is_told_to_the_app_which_is_then_cancelled(bare)
     answer.close()
     bare.grid.wait_until(lambda: "disconnect" in bare.about()["heard"], 5, "it was told")
     bare.grid.wait_until(lambda: "cancelled" in bare.about()["heard"], 5, "and cancelled")
+
+
+def test_a_generator_whose_reader_has_gone_is_closed(lanes):
+    request = http.client.HTTPConnection("localhost", lanes.port, timeout=30)
+    request.request("POST", "/-/lanes-feed/", b"{}", {"content-type": "application/json"})
+    answer = request.getresponse()
+    assert answer.read1().startswith(b"crumb\n")
+    answer.close()
+    request.close()
+    lanes.wait_until(lambda: json.loads(lanes.post("lanes-feed", {"look": True})[2])["fed"] == ["closed"], 10, "closed")
+
+
+def test_an_input_that_is_cancelled_by_its_call_ends_in_the_app(bare, client):
+    answer = bare.open("/cancelled")
+    modal.FunctionCall.from_id(answer.readline().decode().strip()).cancel()
+    with pytest.raises(http.client.IncompleteRead):
+        answer.read()
+    bare.grid.wait_until(lambda: "taken back" in bare.about()["heard"], 5, "it heard")
+
+
+def test_what_nobody_reads_is_not_written(bare):
+    answer = bare.open("/pieces")
+    written = []
+
+    def stands_still():
+        written.append(bare.about()["heard"].count("piece"))
+        return len(written) > 3 and written[-1] == written[-4]
+    bare.grid.wait_until(stands_still, 10, "its writer waits")
+    assert written[-1] < 40, "most of 65 MB waits in the app"
+    assert len(answer.read()) == 65_000_000
+
+
+def test_a_container_that_is_told_to_stop_cancels_what_runs(bare, client):
+    task = bare.about()["task"]
+    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+        running = beside.submit(bare.get, "/slow")
+        bare.grid.wait_until(lambda: bare.grid.function("lanes", "bare")["running"] == 1, 5, "it runs")
+        bare.grid.modal("container", "stop", *(["--yes"] if CLIENT >= (1, 4) else []), task)
+        status, _ = running.result()
+    assert status in (500, 502, 503, 504)
+    assert bare.about()["task"] != task
+
+
+def test_what_runs_comes_to_its_end_when_the_app_is_deployed_anew(bare):
+    task = bare.about()["task"]
+    answer = bare.open("/events?slowly")
+    assert answer.readline() == b"0\n"
+    bare.grid.modal("deploy", "lanes.py", LANES_LATER="1")
+    assert bare.about()["task"] != task, "the next request is of the new version"
+    assert answer.read() == b"1\n2\n3\n4\n"
 
 
 def test_more_than_a_container_may_run_waits(bare):

@@ -8,7 +8,9 @@ import traceback
 
 import modal
 
-app = modal.App("lanes")
+# LANES_PYTHON: that version in the containers; else the client's own.
+version = os.environ.get("LANES_PYTHON")
+app = modal.App("lanes", image=modal.Image.debian_slim(python_version=version)) if version else modal.App("lanes")
 old = tuple(int(part) for part in modal.__version__.split(".")[:2]) < (1, 4)
 endpoint = modal.web_endpoint if old else modal.fastapi_endpoint
 
@@ -102,6 +104,24 @@ async def until_gone(receive, send):
         raise
 
 
+async def until_cancelled(send):
+    await respond(send, modal.current_function_call_id().encode() + b"\n", more=True)
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        heard.append("taken back")
+        raise
+
+
+async def in_pieces(send):
+    """65 MB, and how many are out so far."""
+    await respond(send, b"", more=True)
+    for at in range(65):
+        await send({"type": "http.response.body", "body": bytes(1_000_000), "more_body": True})
+        heard.append("piece")
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def chat(receive, send):
     await receive()
     await send({"type": "websocket.accept", "subprotocol": "talk", "headers": [(b"x-lane", b"1" if by_lane() else b"0")]})
@@ -119,7 +139,8 @@ async def chat(receive, send):
             await send({"type": "websocket.send", "text": message["text"]})
 
 
-@app.function(scaledown_window=5, timeout=4)
+# LANES_LATER makes another version of this one: what has not changed keeps its containers when it is deployed.
+@app.function(scaledown_window=6 if os.environ.get("LANES_LATER") else 5, timeout=4)
 @modal.concurrent(max_inputs=4)
 @modal.asgi_app()
 def bare():
@@ -139,7 +160,7 @@ def bare():
                     await respond(send, b"0\n", more=True)
                 else:
                     await send({"type": "http.response.body", "body": b"%d\n" % at, "more_body": True})
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.7 if scope["query_string"] else 0.05)
             await send({"type": "http.response.body", "body": b""})
         elif path == "/large":
             await respond(send, bytes(20_000_000))
@@ -162,6 +183,10 @@ def bare():
             heard.append("behind")
         elif path == "/gone":
             await until_gone(receive, send)
+        elif path == "/cancelled":
+            await until_cancelled(send)
+        elif path == "/pieces":
+            await in_pieces(send)
         else:
             await respond(send, b"no such page", 404)
 
@@ -208,6 +233,53 @@ def pipe_by_lane():
 @modal.asgi_app(label="lanes-pipe-without")
 def pipe_without():
     return pipe
+
+
+@app.cls(scaledown_window=5)
+@modal.concurrent(max_inputs=4)
+class Bazaar:
+    @endpoint(method="POST", label="lanes-bazaar")
+    async def sell(self, data: dict):
+        await asyncio.sleep(data.get("for", 0))
+        return about()
+
+    @modal.method()
+    async def count(self, n: int) -> str:
+        return f"{n} {os.environ['MODAL_TASK_ID']}"
+
+
+@app.cls(scaledown_window=5)
+class Stall:
+    street: str = modal.parameter()
+    number: int = modal.parameter(default=1)
+
+    @endpoint(method="POST", label="lanes-stall")
+    async def sell(self, data: dict):
+        return {**about(), "at": f"{self.street} {self.number}"}
+
+    @modal.method()
+    def where(self) -> str:
+        return f"{self.street} {self.number} {os.environ['MODAL_TASK_ID']}"
+
+
+fed = []
+
+
+@app.function(scaledown_window=5)
+@modal.concurrent(max_inputs=2)
+@endpoint(method="POST")
+async def feed(data: dict):
+    from fastapi.responses import StreamingResponse
+
+    async def morsels():
+        try:
+            while True:
+                yield b"crumb\n"
+                await asyncio.sleep(0.02)
+        finally:
+            fed.append("closed")
+
+    return {"fed": fed} if data.get("look") else StreamingResponse(morsels())
 
 
 @app.function(scaledown_window=5)
