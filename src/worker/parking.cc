@@ -223,17 +223,17 @@ void Parking::tend() {
 
 std::vector<Parking::View> Parking::all() const {
   const std::lock_guard lock(impl_->mutex);
-  std::map<std::pair<std::string, std::string>, View> sums;
+  std::map<std::string, View> sums;
   for (const auto& [key, entry] : impl_->entries) {
-    const Zygotes::Kind& kind = *entry.shape.kind;
-    View& sum = sums[{kind.image.imageId, kind.clientVersion}];
+    const std::string kind = entry.shape.kind->key();
+    View& sum = sums.try_emplace(kind, View{kind}).first->second;
     for (const Parked& each : entry.parked) {
       sum.parked += 1;
       sum.bytes += each.bytes;
     }
   }
   std::vector<View> out;
-  for (auto& [names, sum] : sums) out.push_back({names.first, names.second, sum.parked, sum.bytes});
+  for (auto& [kind, sum] : sums) out.push_back(std::move(sum));
   return out;
 }
 

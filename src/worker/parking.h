@@ -51,10 +51,11 @@ class Parking {
   void tend();
 
   struct View {
-    std::string imageId, clientVersion;
+    std::string kind;  // of the zygote that they came from
     int parked = 0;
     std::int64_t bytes = 0;
   };
+  // By kind.
   std::vector<View> all() const;
 
   void settle();  // for tests: waits until nothing is being parked or discarded

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 
 #include "base/testing.h"
 #include "sandbox/fake.h"
@@ -36,7 +38,9 @@ class ParkingTest : public ::testing::Test {
                                      },
                                      [this](Parking::Slot slot) { discardParked(setting(), std::move(slot)); }});
   }
-  StartSetting setting() { return {&sandboxes, &images, scratch.path() + "/data", 8401, &*zygotes, &*parking}; }
+  StartSetting setting() {
+    return {&sandboxes, &images, scratch.path() + "/data", 8401, &*zygotes, &*parking, "/fast_lane.py"};
+  }
 
   Started begin() {
     order.set_task_id("ta-" + std::to_string(++starts));
@@ -55,9 +59,11 @@ class ParkingTest : public ::testing::Test {
   // A whole start; true when the container was there already.
   bool start() {
     clock.advance(1s);
+    const std::size_t before = waiting();
     const Started started = begin();
+    const bool taken = waiting() < before;
     settled(started);
-    return started.name != order.task_id();
+    return taken;
   }
   std::size_t waiting() {
     std::size_t count = 0;
@@ -99,6 +105,33 @@ TEST_F(ParkingTest, AParkedContainerKnowsNothingOfTheOneBeforeAndTheArgumentsAre
             "other arguments");
   removeContainerFiles(setting(), started.name);
   EXPECT_FALSE(std::filesystem::exists(scratch.path() + "/data/containers/" + started.name));
+}
+
+TEST_F(ParkingTest, OneThatServesTheWebHasItsDoorWhereItIsLookedFor) {
+  order.set_lane(true);
+  EXPECT_FALSE(start());
+  const sandbox::Spec spec = sandboxes.parked().at(0).first;
+  const auto lane = std::find_if(spec.binds.begin(), spec.binds.end(),
+                                 [](const sandbox::Bind& bind) { return bind.target == "/__modal/lane"; });
+  ASSERT_NE(lane, spec.binds.end());
+  EXPECT_FALSE(lane->readOnly);
+  std::ofstream(lane->source + "/door") << "of the parked one";
+  EXPECT_TRUE(start());
+  EXPECT_EQ(*readFile(scratch.path() + "/data/containers/" + order.task_id() + "/lane/door"), "of the parked one");
+  EXPECT_FALSE(std::filesystem::exists(lane->source));
+}
+
+TEST_F(ParkingTest, TheyAreCountedByTheKindOfTheirZygotes) {
+  start();
+  order.set_needs_fastapi(true);  // the same image and client, but other packages
+  start();
+  const auto views = parking->all();
+  ASSERT_EQ(views.size(), 2U);
+  for (const auto& view : views) {
+    EXPECT_EQ(view.parked, 1);
+    const auto zygote = zygotes->all();
+    EXPECT_EQ(std::count_if(zygote.begin(), zygote.end(), [&](const auto& one) { return one.kind == view.kind; }), 1);
+  }
 }
 
 TEST_F(ParkingTest, OtherCodeIsAnotherShape) {

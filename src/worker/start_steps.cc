@@ -67,18 +67,23 @@ Result<void> layDownArguments(const StartSetting& setting, const std::string& ar
   return {};
 }
 
-// Into the file that the parked container `name` sees already.
-Result<void> fillInArguments(const StartSetting& setting, const std::string& arguments, const std::string& name) {
-  const std::string path = containerDirectory(setting, name) + "/container_arguments.bin";
+// The parked container's arguments go into the file that it sees already, and its files to where those of `taskId` are
+// looked for (its lane's door): what is mounted stays mounted.
+Result<void> handOver(const StartSetting& setting, const std::string& arguments, const std::string& taskId,
+                      Parking::Slot& slot) {
+  const std::string from = containerDirectory(setting, slot.name), to = containerDirectory(setting, taskId);
+  const std::string path = from + "/container_arguments.bin";
   std::ofstream file(path, std::ios::binary);
   file << arguments << std::flush;
-  return file ? Result<void>{} : errnoError("write " + path);
+  if (!file) return errnoError("write " + path);
+  if (::rename(from.c_str(), to.c_str()) != 0) return errnoError("rename " + from);
+  slot.name = taskId;
+  return {};
 }
 
 // The folder where it opens its door for web requests, and what opens it.
-Result<void> layDownLane(const StartSetting& setting, const link::StartInstance& order, sandbox::Spec& spec) {
-  if (!order.lane()) return {};
-  const std::string directory = containerDirectory(setting, order.task_id()) + "/lane";
+Result<void> layDownLane(const StartSetting& setting, sandbox::Spec& spec) {
+  const std::string directory = containerDirectory(setting, spec.name) + "/lane";
   RETURN_IF_ERROR(makeDirectories(directory, 0700));
   spec.binds.push_back({setting.laneProgram, kLaneProgram, true});
   spec.binds.push_back({directory, kLaneDirectory, false});
@@ -189,8 +194,8 @@ bool useParked(const StartSetting& setting, const link::StartInstance& order, co
   if (setting.parking == nullptr || !spec.zygote) return false;
   std::optional<Parking::Slot> slot = setting.parking->take(*out.shape, spec.zygote);
   if (!slot) return false;
-  const Result<void> filled = fillInArguments(setting, order.container_arguments(), slot->name);
-  auto become = filled.ok() ? slot->parked->become(spec) : filled.error();
+  const Result<void> handed = handOver(setting, order.container_arguments(), order.task_id(), *slot);
+  auto become = handed.ok() ? slot->parked->become(spec) : handed.error();
   if (!become.ok()) {
     spdlog::info("{}: not from a parked container: {}", order.task_id(), become.error().message);
     discardParked(setting, std::move(*slot));
@@ -263,8 +268,7 @@ Result<Started> startContainer(const StartSetting& setting, const link::StartIns
   }
   Started out;
   ASSIGN_OR_RETURN(const std::string why, useZygote(setting, order, image, spec, out));
-  // A parked container has no lane.
-  if (!order.lane() && useParked(setting, order, spec, steps, out)) return out;
+  if (useParked(setting, order, spec, steps, out)) return out;
   out.name = order.task_id();
   Fd importsEnd;
   if (spec.zygote) {
@@ -275,7 +279,7 @@ Result<Started> startContainer(const StartSetting& setting, const link::StartIns
   }
   RETURN_IF_ERROR(steps.run("arguments", [&]() -> Result<void> {
     RETURN_IF_ERROR(layDownArguments(setting, order.container_arguments(), spec));
-    return layDownLane(setting, order, spec);
+    return order.lane() ? layDownLane(setting, spec) : Result<void>{};
   }));
   Result<void> started = startInSandbox(setting, spec, why, steps, out);
   if (!started.ok() && spec.zygote) {
@@ -303,6 +307,7 @@ Result<Parking::Slot> parkContainer(const StartSetting& setting, const Parking::
   spec.imports = pipe.second.get();
   const auto park = [&]() -> Result<void> {
     RETURN_IF_ERROR(layDownArguments(setting, "", spec));
+    if (!setting.laneProgram.empty()) RETURN_IF_ERROR(layDownLane(setting, spec));  // used by who serves the web
     ASSIGN_OR_RETURN(out.parked, setting.sandboxes->park(spec, [&](sandbox::Sandbox& sandbox) -> Result<void> {
       ASSIGN_OR_RETURN(out.listener, sandbox.listenInside(setting.containerPort));
       return {};

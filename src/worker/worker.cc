@@ -217,7 +217,7 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
     std::vector<Zygotes::View> all = zygotes.all();
     for (const Parking::View& parked : parking.all()) {
       for (Zygotes::View& view : all) {
-        if (view.imageId != parked.imageId || view.clientVersion != parked.clientVersion) continue;
+        if (view.kind != parked.kind) continue;
         view.parked = parked.parked;
         view.parkedBytes = parked.bytes;
       }

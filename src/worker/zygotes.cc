@@ -370,7 +370,7 @@ std::vector<Zygotes::View> Zygotes::all() const {
   std::vector<View> out;
   for (const auto& [key, entry] : impl_->entries) {
     if (!entry.zygote || !entry.zygote->alive()) continue;
-    out.push_back({entry.kind.image.imageId, entry.kind.clientVersion, entry.zygote->residentBytes(), entry.starts,
+    out.push_back({key, entry.kind.image.imageId, entry.kind.clientVersion, entry.zygote->residentBytes(), entry.starts,
                    Time(entry.begunAt), 0, 0, leftOutOf(*entry.zygote)});
   }
   return out;

@@ -60,6 +60,7 @@ class Zygotes {
   std::int64_t residentBytes() const;  // of all that live
 
   struct View {
+    std::string kind;  // Kind::key()
     std::string imageId, clientVersion;
     std::int64_t residentBytes = 0;
     std::int64_t starts = 0;  // containers that it and those before it were offered to

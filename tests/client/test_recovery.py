@@ -228,7 +228,10 @@ def test_cold_starts_in_a_row_leave_nothing_behind(rough):
         return (len([box for box in found["boxes"] if "/boxes/zygote-" in box]) == len(zygotes)
                 and len([box for box in found["boxes"] if "/boxes/parked-" in box]) == len(found["links"]) == parked)
 
-    rough.wait_until(shown_are_those_that_are_there, 30, f"{everything(rough)}, {zygotes_of(rough)}")
+    try:
+        rough.wait_until(shown_are_those_that_are_there, 30, "zygotes and parked containers are those that are shown")
+    except AssertionError as error:  # with what there is then, not before
+        raise AssertionError(f"{everything(rough)}, {zygotes_of(rough)}") from error
 
 
 def test_a_kill_amid_ten_requests_leaves_nothing_behind(rough):
