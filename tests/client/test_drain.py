@@ -15,6 +15,13 @@ pytestmark = pytest.mark.skipif(CLIENT < (1, 6), reason="the grid's own doing: o
 REQUESTS, CALLERS, AT_ONCE = 1000, 8, 4
 
 
+@pytest.fixture(scope="module", autouse=True)
+def gone_afterwards(grid):
+    """It keeps a container, which other stories would wait for."""
+    yield
+    grid.modal("app", "stop", "drained", "--yes")
+
+
 class Callers:
     """So many threads with a connection each, which they keep. Each request has its number and is asked once."""
 
