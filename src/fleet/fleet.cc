@@ -89,7 +89,6 @@ void Fleet::deploy(const FunctionId& id) {
   impl_->work();
 }
 
-// By `port`, or on all workers.
 void Fleet::Impl::prepareOn(WorkerPort* port, const Function& function) {
   if (function.isBuilder || function.image.empty() || function.clientVersion.empty()) return;
   if (port != nullptr) return port->prepare(function);

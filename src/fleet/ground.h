@@ -91,8 +91,9 @@ struct Fleet::Impl {
   void bury(InstanceId id, std::string why, Blame blame);  // by value: both may be of what is buried
   // One more start of the function failed. After `tolerated` failures in a row what waits ends with the outcome.
   void countFailure(Record& record, const Outcome& outcome, int tolerated);
-  // `function` is the definition in force from now on; containers of others go.
+  // The worker behind `port`, or every one that is there, is told to expect containers of the function.
   void prepareOn(WorkerPort* port, const Function& function);
+  // `function` is the definition in force from now on; containers of others go.
   void supersede(const FunctionId& id, Served& entry, std::shared_ptr<const Function> function);
   bool hasReady(const FunctionId& function) const;
   void noteRunTime(const FunctionId& function, Nanos took);

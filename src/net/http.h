@@ -85,6 +85,31 @@ class Exchange {
   virtual asio::io_context* loop() { return nullptr; }
 };
 
+// Passes everything on; who stands between a handler and an exchange overrides what is of interest.
+class PassedExchange : public Exchange {
+ public:
+  explicit PassedExchange(std::shared_ptr<Exchange> inner) : inner_(std::move(inner)) {}
+  const RequestHead& head() const override { return inner_->head(); }
+  Task<Result<std::optional<std::string>>> read() override { return inner_->read(); }
+  bool readBuffered(std::string& out) override { return inner_->readBuffered(out); }
+  Task<Result<void>> upgrade(Headers headers) override { return inner_->upgrade(std::move(headers)); }
+  Task<Result<void>> respond(int status, Headers headers, bool endStream) override {
+    return inner_->respond(status, std::move(headers), endStream);
+  }
+  Task<Result<void>> write(std::string chunk) override { return inner_->write(std::move(chunk)); }
+  Task<Result<void>> finish(Headers trailers) override { return inner_->finish(std::move(trailers)); }
+  Task<Result<void>> answer(int status, Headers headers, std::string body) override {
+    return inner_->answer(status, std::move(headers), std::move(body));
+  }
+  void abort() override { inner_->abort(); }
+  void onGone(std::function<void()> callback) override { inner_->onGone(std::move(callback)); }
+  bool gone() const override { return inner_->gone(); }
+  asio::io_context* loop() override { return inner_->loop(); }
+
+ protected:
+  const std::shared_ptr<Exchange> inner_;
+};
+
 // An exchange belongs to its handler: one that returns without an answer leaves a 500 to the client, one that returns
 // in the middle of an answer aborts it. An HTTP/1.1 client that closes its sending side is taken to have hung up.
 using HttpHandler = std::function<Task<void>(std::shared_ptr<Exchange>)>;

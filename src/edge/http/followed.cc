@@ -130,7 +130,8 @@ void RequestBook::done(const net::RequestHead& head, const RequestFacts& facts) 
   ++counts.took[static_cast<std::size_t>(std::lower_bound(bounds.begin(), bounds.end(), seconds) - bounds.begin())];
 }
 
-Followed::Followed(RequestBook& book, std::shared_ptr<net::Exchange> inner) : book_(book), inner_(std::move(inner)) {
+Followed::Followed(RequestBook& book, std::shared_ptr<net::Exchange> inner)
+    : PassedExchange(std::move(inner)), book_(book) {
   facts_.at = book_.clock_.now();
   bodiless_ = inner_->head().method == "HEAD";
 }

@@ -75,7 +75,7 @@ class RequestBook {
 
 // An exchange whose status and bytes are noted as they pass. Its line is written when the answer is complete or the
 // exchange is given up.
-class Followed final : public net::Exchange {
+class Followed final : public net::PassedExchange {
  public:
   Followed(RequestBook& book, std::shared_ptr<net::Exchange> inner);
   ~Followed() override;
@@ -90,7 +90,6 @@ class Followed final : public net::Exchange {
   // There will be no (more) answer.
   void end();
 
-  const net::RequestHead& head() const override { return inner_->head(); }
   Task<Result<std::optional<std::string>>> read() override;
   bool readBuffered(std::string& out) override;
   Task<Result<void>> upgrade(net::Headers headers) override;
@@ -98,17 +97,12 @@ class Followed final : public net::Exchange {
   Task<Result<void>> write(std::string chunk) override;
   Task<Result<void>> finish(net::Headers trailers) override;
   Task<Result<void>> answer(int status, net::Headers headers, std::string body) override;
-  void abort() override { inner_->abort(); }
-  void onGone(std::function<void()> callback) override { inner_->onGone(std::move(callback)); }
-  bool gone() const override { return inner_->gone(); }
-  asio::io_context* loop() override { return inner_->loop(); }
 
  private:
   void headSent(int status);
   void completed();
 
   RequestBook& book_;
-  const std::shared_ptr<net::Exchange> inner_;
   RequestFacts facts_;
   std::function<void(RequestFacts&)> fill_;
   bool bodiless_ = false;

@@ -10,33 +10,14 @@
 
 #include "base/testing.h"
 #include "edge/http/trace_context.h"
+#include "net/testing.h"
 
 namespace gridiron::edge {
 namespace {
 
+using net::PlayedExchange;
 using nlohmann::json;
 using ::testing::HasSubstr;
-
-// Takes whatever it is told to answer.
-class PlayedExchange final : public net::Exchange {
- public:
-  net::RequestHead asked;
-  std::vector<std::string> pieces;
-  const net::RequestHead& head() const override { return asked; }
-  Task<Result<std::optional<std::string>>> read() override {
-    if (pieces.empty()) co_return std::optional<std::string>();
-    std::string piece = std::move(pieces.front());
-    pieces.erase(pieces.begin());
-    co_return std::optional(std::move(piece));
-  }
-  Task<Result<void>> respond(int, net::Headers, bool) override { co_return Result<void>(); }
-  Task<Result<void>> write(std::string) override { co_return Result<void>(); }
-  Task<Result<void>> finish(net::Headers) override { co_return Result<void>(); }
-  Task<Result<void>> answer(int, net::Headers, std::string) override { co_return Result<void>(); }
-  void abort() override {}
-  void onGone(std::function<void()>) override {}
-  bool gone() const override { return false; }
-};
 
 class FollowedTest : public testing::Test {
  protected:

@@ -174,7 +174,7 @@ std::optional<Answer> answerTo(const Result<std::optional<RequestLimiter::Refusa
 std::optional<Answer> refusalOf(const IngressParts& parts, const std::optional<WebTarget>& target,
                                 const net::RequestHead& head, const FunctionAddress& address, Followed* followed) {
   if (!target) return unknownFunctionAnswer(askedFor(head, address), parts.domain);
-  if (followed != nullptr) followed->isFor(*target->function, webhookName(*target->function, target->method));
+  if (followed != nullptr) followed->isFor(*target->function, functionName(*target->function, target->method));
   if (parts.limits != nullptr) {
     auto no = answerTo(parts.limits->askForAddress(*target->function, target->method, head.peerHost), followed);
     if (no) return no;

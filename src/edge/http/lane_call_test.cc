@@ -3,17 +3,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <set>
 
 #include "edge/http/lane_frames.h"
-#include "edge/http/test_grid.h"
+#include "edge/http/test_lane.h"
 
 namespace gridiron::edge::test {
 namespace {
 
 using ::testing::HasSubstr;
-using Socket = asio::basic_stream_socket<asio::local::stream_protocol, Executor>;
 
 std::string numbered(std::size_t size) {
   std::string out;
@@ -27,11 +29,11 @@ std::string answered(char kind, const std::string& body) {
   return laneFrame(kind, numbered(head.size()) + head + body);
 }
 
-// What an app does with the requests that come by a container's lane.
-class PlayedApp {
+// An app that the test plays: what comes is kept, what it says is said by hand.
+class PlayedApp final : public LaneApp {
  public:
   struct Request {
-    std::shared_ptr<Socket> socket;
+    std::shared_ptr<LocalSocket> socket;
     std::string head, body;   // head: its fields, parted by NUL
     std::vector<char> heard;  // of the frames behind it
     bool lost = false;        // the grid has closed the connection
@@ -42,118 +44,65 @@ class PlayedApp {
     }
     bool has(char kind) const { return std::find(heard.begin(), heard.end(), kind) != heard.end(); }
   };
-
-  PlayedApp(asio::io_context& io, const std::string& door)
-      : io_(io), acceptor_(io.get_executor(), asio::local::stream_protocol::endpoint(door)) {
-    spawn(io, accept(this));
-  }
-
   std::vector<std::shared_ptr<Request>> requests;
-  int connections = 0;
+  std::set<std::shared_ptr<LocalSocket>> connections;
 
  private:
-  static Task<void> accept(PlayedApp* self) {
-    for (;;) {
-      const auto socket = std::make_shared<Socket>(self->io_.get_executor());
-      boost::system::error_code failed;
-      co_await self->acceptor_.async_accept(*socket, asio::redirect_error(useTask, failed));
-      if (failed) co_return;
-      self->connections++;
-      spawn(self->io_, listen(self, socket));
+  std::string answer(const LaneFrame& frame, Caller& caller) override {
+    connections.insert(caller.socket);
+    if (frame.kind == 'R') {
+      std::uint32_t size = 0;
+      std::memcpy(&size, frame.payload.data(), sizeof size);
+      requests.push_back(std::make_shared<Request>(
+          Request{caller.socket, frame.payload.substr(4, size), frame.payload.substr(4 + size), {}, false}));
+    } else if (const auto request = lastOf(caller)) {
+      if (frame.kind == 'B' || frame.kind == 'F') request->body += frame.payload;
+      request->heard.push_back(frame.kind);
     }
+    return "";
   }
-
-  static Task<void> listen(PlayedApp* self, std::shared_ptr<Socket> socket) {
-    LaneReader reader;
-    std::shared_ptr<Request> request;
-    for (;;) {
-      const auto [at, size] = reader.room();
-      boost::system::error_code failed;
-      reader.got(co_await socket->async_read_some(asio::buffer(at, size), asio::redirect_error(useTask, failed)));
-      if (failed) break;
-      for (auto frame = reader.next(); frame.ok() && frame->has_value(); frame = reader.next()) {
-        if ((*frame)->kind == 'R') {
-          request = std::make_shared<Request>();
-          request->socket = socket;
-          split(**frame, *request);
-          self->requests.push_back(request);
-        } else if (request) {
-          if ((*frame)->kind == 'B' || (*frame)->kind == 'F') request->body += (*frame)->payload;
-          request->heard.push_back((*frame)->kind);
-        }
-      }
-    }
-    if (request) request->lost = true;
+  void lost(const Caller& caller) override {
+    if (const auto request = lastOf(caller)) request->lost = true;
   }
-
-  static void split(const LaneFrame& frame, Request& request) {
-    std::size_t size = 0;
-    for (int i = 3; i >= 0; --i)
-      size = size << 8 | static_cast<unsigned char>(frame.payload[static_cast<std::size_t>(i)]);
-    request.head = frame.payload.substr(4, size);
-    request.body = frame.payload.substr(4 + size);
+  std::shared_ptr<Request> lastOf(const Caller& caller) const {
+    const auto found = std::find_if(requests.rbegin(), requests.rend(),
+                                    [&](const auto& request) { return request->socket == caller.socket; });
+    return found == requests.rend() ? nullptr : *found;
   }
-
-  asio::io_context& io_;
-  asio::basic_socket_acceptor<asio::local::stream_protocol, Executor> acceptor_;
 };
 
-// A grid whose containers have lanes. Each container's app is played by the test.
 class LaneCallTest : public ::testing::Test {
  protected:
-  LaneCallTest() { grid.lanes->workerFolder(WorkerId{"wk-test"}, folder.path()); }
-
   Function& web(const std::string& label, int slots = 1) {
-    Function& function =
-        grid.web(label, [this](Grid&, std::shared_ptr<Container> c) { return run(this, std::move(c)); });
+    Function& function = grid.web(label, app.program());
     function.maxConcurrentInputs = slots;
     function.scaling.maxContainers = 1;
     grid.deploy(label);
     return function;
   }
-
-  // What the client's loop does beside the lane.
-  static Task<void> run(LaneCallTest* self, std::shared_ptr<Container> container) {
-    const std::string place = self->folder.path() + "/" + container->id().value + "/lane";
-    std::filesystem::create_directories(place);
-    self->apps.push_back(std::make_unique<PlayedApp>(self->grid.io, place + "/door"));
-    (void)co_await container->ask<Empty>("ContainerHello", Empty());
-    for (;;) {
-      auto inputs =
-          co_await container->ask<api::FunctionGetInputsResponse>("FunctionGetInputs", api::FunctionGetInputsRequest());
-      if (container->lastCode != Code::ok) co_return;
-      for (const auto& item : inputs.inputs()) {
-        if (item.kill_switch()) co_return;
-        self->asked.push_back(item.input_id());
-      }
-    }
-  }
-
-  // A link where the socket should be.
-  static Task<void> withAFile(LaneCallTest* self, std::shared_ptr<Container> container) {
-    const std::string place = self->folder.path() + "/" + container->id().value + "/lane";
-    std::filesystem::create_directories(place);
-    std::filesystem::create_symlink("/etc/passwd", place + "/door");
-    (void)co_await container->ask<Empty>("ContainerHello", Empty());
-    auto inputs =
-        co_await container->ask<api::FunctionGetInputsResponse>("FunctionGetInputs", api::FunctionGetInputsRequest());
-    for (const auto& item : inputs.inputs()) self->asked.push_back(item.input_id());
-  }
-
   std::shared_ptr<Grid::Reply> post(const std::string& label, const std::string& body = "hello") {
     return grid.post("you--" + label + ".localhost", "/a?b=1", body);
   }
-  PlayedApp& app(std::size_t at = 0) { return *apps.at(at); }
   std::shared_ptr<PlayedApp::Request> request(std::size_t at) {
-    grid.runUntil([&] { return !apps.empty() && app().requests.size() > at; }, "the app has the request");
-    return app().requests.at(at);
+    grid.runUntil([&] { return app.requests.size() > at; }, "the app has the request");
+    return app.requests.at(at);
   }
 
-  const TemporaryDirectory folder;
   Grid grid{std::chrono::seconds(2), openMemoryStore(), true};
-  std::vector<std::unique_ptr<PlayedApp>> apps;
-  std::vector<std::string> asked;  // inputs that the client's loop got
+  PlayedApp app;  // has sockets of the grid's loop
 };
+
+// A container that has put a link where its socket should be, and what its client's own loop gets.
+Task<void> withALink(std::vector<std::string>* asked, Grid* grid, std::shared_ptr<Container> container) {
+  const std::string place = grid->folder() + "/" + container->id().value + "/lane";
+  std::filesystem::create_directories(place);
+  std::filesystem::create_symlink("/etc/passwd", place + "/door");
+  grid->lanes->workerFolder(WorkerId{"wk-test"}, grid->folder());
+  (void)co_await container->ask<Empty>("ContainerHello", Empty());
+  auto inputs =
+      co_await container->ask<api::FunctionGetInputsResponse>("FunctionGetInputs", api::FunctionGetInputsRequest());
+  for (const auto& item : inputs.inputs()) asked->push_back(item.input_id());
+}
 
 TEST_F(LaneCallTest, ARequestGoesToTheAppAndItsAnswerToThePeer) {
   web("echo");
@@ -166,7 +115,6 @@ TEST_F(LaneCallTest, ARequestGoesToTheAppAndItsAnswerToThePeer) {
   EXPECT_EQ(reply->status(), 200) << reply->text;
   EXPECT_EQ(reply->body(), "world");
   EXPECT_THAT(reply->text, HasSubstr("sandbox;dur=2.0"));
-  EXPECT_TRUE(asked.empty());
 }
 
 TEST_F(LaneCallTest, AConnectionCarriesTheNextRequestOnlyWhenTheAppHasReturned) {
@@ -178,12 +126,12 @@ TEST_F(LaneCallTest, AConnectionCarriesTheNextRequestOnlyWhenTheAppHasReturned) 
   const auto second = post("echo");
   request(1)->send(answered('A', "two") + laneFrame('Z'));
   EXPECT_EQ(grid.answerOf(second)->body(), "two");
-  EXPECT_EQ(app().connections, 2) << "the first request's coroutine still runs";
+  EXPECT_EQ(app.connections.size(), 2u) << "the first request's coroutine still runs";
   first->send(laneFrame('Z'));
   const auto third = post("echo");
   request(2)->send(answered('A', "three") + laneFrame('Z'));
   EXPECT_EQ(grid.answerOf(third)->body(), "three");
-  EXPECT_EQ(app().connections, 2);
+  EXPECT_EQ(app.connections.size(), 2u);
 }
 
 TEST_F(LaneCallTest, NoMoreThanAContainerMayRunAreInIt) {
@@ -191,7 +139,7 @@ TEST_F(LaneCallTest, NoMoreThanAContainerMayRunAreInIt) {
   const auto one = post("echo"), two = post("echo");
   const auto first = request(0);
   grid.io.run_for(std::chrono::milliseconds(50));
-  EXPECT_EQ(app().requests.size(), 1u);
+  EXPECT_EQ(app.requests.size(), 1u);
   first->send(answered('A', "one") + laneFrame('Z'));
   request(1)->send(answered('A', "two") + laneFrame('Z'));
   grid.answerOf(one);
@@ -229,7 +177,7 @@ TEST_F(LaneCallTest, WhatIsNoAnswerIsA502AndTheNextRequestIsServed) {
   web("echo");
   for (const std::string& nonsense : {laneFrame('A', "xx"), laneFrame('A', numbered(1000) + "200"),
                                       laneFrame('S', numbered(3) + "9x9" + "body"), laneFrame('A')}) {
-    const std::size_t at = apps.empty() ? 0 : app().requests.size();
+    const std::size_t at = app.requests.size();
     const auto reply = post("echo");
     request(at)->send(nonsense + laneFrame('Z'));
     EXPECT_EQ(grid.answerOf(reply)->status(), 502) << reply->text;
@@ -281,8 +229,8 @@ TEST_F(LaneCallTest, AnAppThatWantsNoMoreGetsNoMore) {
   const auto reply = post("echo");
   request(0)->send(answered('A', "last") + laneFrame('G') + laneFrame('Z'));
   EXPECT_EQ(grid.answerOf(reply)->body(), "last");
-  grid.runUntil([&] { return app().requests.front()->lost; }, "its connection is closed");
-  EXPECT_EQ(app().requests.size(), 1u);
+  grid.runUntil([&] { return app.requests.front()->lost; }, "its connection is closed");
+  EXPECT_EQ(app.requests.size(), 1u);
 }
 
 TEST_F(LaneCallTest, AContainerThatDiesCutsAnAnswerThatHasBegunAndIsA502Else) {
@@ -297,7 +245,8 @@ TEST_F(LaneCallTest, AContainerThatDiesCutsAnAnswerThatHasBegunAndIsA502Else) {
 }
 
 TEST_F(LaneCallTest, AFileInThePlaceOfTheSocketIsNotConnectedToAndRequestsAreAskedFor) {
-  grid.web("echo", [this](Grid&, std::shared_ptr<Container> c) { return withAFile(this, std::move(c)); });
+  std::vector<std::string> asked;
+  grid.web("echo", [&](Grid& g, std::shared_ptr<Container> c) { return withALink(&asked, &g, std::move(c)); });
   const auto reply = post("echo");
   grid.runUntil([&] { return !asked.empty(); }, "the client's loop got it");
   reply->hangUp();

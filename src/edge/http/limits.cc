@@ -7,8 +7,6 @@
 #include <charconv>
 #include <sstream>
 
-#include "edge/http/webhooks.h"
-
 namespace gridiron::edge {
 namespace {
 
@@ -69,14 +67,9 @@ Result<ConfiguredLimit> parseLimit(const std::string& text) {
   std::string path;
   words >> path;
   ConfiguredLimit made;
-  const std::size_t last = path.rfind('/');
-  if (last == std::string::npos) return bad("no app before the function");
-  made.function = path.substr(last + 1);
-  path.resize(last);
-  const std::size_t first = path.find('/');
-  if (first != std::string::npos) made.environment = path.substr(0, first);
-  made.app = first == std::string::npos ? path : path.substr(first + 1);
-  if (made.app.empty() || made.function.empty()) return bad("an empty name");
+  const Result<FunctionPath> functions = parseFunctionPath(path);
+  if (!functions.ok()) return bad(functions.error().message);
+  static_cast<FunctionPath&>(made) = *functions;
   bool any = false;
   for (std::string option; words >> option; any = true) {
     const std::size_t equals = option.find('=');
@@ -147,7 +140,7 @@ Result<std::optional<LimitRule>> RequestLimiter::ruleOf(const Function& function
 
 RequestLimiter::Verdict RequestLimiter::refuse(const Function& function, const std::string& method, Refusal refusal) {
   tell(function, function.id.str() + '/' + method + '/' + refusal.why,
-       fmt::format("Requests to {} are refused (429): {}; told at most once a minute", webhookName(function, method),
+       fmt::format("Requests to {} are refused (429): {}; told at most once a minute", functionName(function, method),
                    refusal.text));
   return std::optional(std::move(refusal));
 }

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "edge/http/function_name.h"
 #include "model/function.h"
 
 namespace gridiron::edge {
@@ -36,8 +37,7 @@ struct LimitRule {
 
 // One entry of the grid's own configuration: "[environment/]app/function [all=100-per-second] [burst=200]
 // [client=10-per-minute] [client-burst=5] [queue=50]"; app and function may be "*".
-struct ConfiguredLimit {
-  std::string environment, app, function;  // environment "": any
+struct ConfiguredLimit : FunctionPath {
   LimitRule rule;
 };
 Result<ConfiguredLimit> parseLimit(const std::string& text);

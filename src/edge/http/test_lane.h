@@ -24,6 +24,7 @@ class LaneApp {
 
  protected:
   virtual std::string answer(const LaneFrame& frame, Caller& caller) = 0;
+  virtual void lost(const Caller& /*caller*/) {}  // the grid has closed the connection
 
  private:
   static constexpr asio::use_awaitable_t<Executor> kUse{};
@@ -59,6 +60,7 @@ class LaneApp {
         co_await asio::async_write(*caller.socket, asio::buffer(out), asio::redirect_error(kUse, failed));
       }
     }
+    self->lost(caller);
   }
 };
 

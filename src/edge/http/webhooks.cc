@@ -7,12 +7,11 @@ namespace gridiron::edge {
 namespace {
 
 // A request whose body was read already.
-class ReadExchange final : public net::Exchange {
+class ReadExchange final : public net::PassedExchange {
  public:
   ReadExchange(std::shared_ptr<net::Exchange> inner, std::string body)
-      : inner_(std::move(inner)), body_(std::move(body)) {}
+      : PassedExchange(std::move(inner)), body_(std::move(body)) {}
 
-  const net::RequestHead& head() const override { return inner_->head(); }
   Task<Result<std::optional<std::string>>> read() override {
     if (body_.empty()) co_return std::optional<std::string>();
     co_return std::optional<std::string>(std::exchange(body_, {}));
@@ -21,22 +20,8 @@ class ReadExchange final : public net::Exchange {
     out += std::exchange(body_, {});
     return true;
   }
-  Task<Result<void>> upgrade(net::Headers headers) override { return inner_->upgrade(std::move(headers)); }
-  Task<Result<void>> respond(int status, net::Headers headers, bool endStream) override {
-    return inner_->respond(status, std::move(headers), endStream);
-  }
-  Task<Result<void>> write(std::string chunk) override { return inner_->write(std::move(chunk)); }
-  Task<Result<void>> finish(net::Headers trailers) override { return inner_->finish(std::move(trailers)); }
-  Task<Result<void>> answer(int status, net::Headers headers, std::string body) override {
-    return inner_->answer(status, std::move(headers), std::move(body));
-  }
-  void abort() override { inner_->abort(); }
-  void onGone(std::function<void()> callback) override { inner_->onGone(std::move(callback)); }
-  bool gone() const override { return inner_->gone(); }
-  asio::io_context* loop() override { return inner_->loop(); }
 
  private:
-  std::shared_ptr<net::Exchange> inner_;
   std::string body_;
 };
 
@@ -64,12 +49,6 @@ Result<void> applyOption(SignatureRule& rule, const std::string& name, const std
 }
 
 }  // namespace
-
-std::string webhookName(const Function& function, const std::string& method) {
-  if (method.empty()) return function.tag;
-  const std::size_t dot = function.tag.rfind('.');  // "Cls.*", the pool of a class
-  return (dot == std::string::npos ? function.tag : function.tag.substr(0, dot)) + "." + method;
-}
 
 Result<std::optional<WebhookRule>> webhookRuleOf(const std::map<std::string, std::string>& tags,
                                                  const std::string& function) {
@@ -102,14 +81,9 @@ Result<ConfiguredWebhook> parseWebhook(const std::string& text) {
   std::string path, scheme;
   ConfiguredWebhook made;
   if (!(words >> path >> scheme >> made.rule.secret)) return bad("three words are needed");
-  const std::size_t last = path.rfind('/');
-  if (last == std::string::npos) return bad("no app before the function");
-  made.function = path.substr(last + 1);
-  path.resize(last);
-  const std::size_t first = path.find('/');
-  if (first != std::string::npos) made.environment = path.substr(0, first);
-  made.app = first == std::string::npos ? path : path.substr(first + 1);
-  if (made.app.empty() || made.function.empty()) return bad("an empty name");
+  const Result<FunctionPath> functions = parseFunctionPath(path);
+  if (!functions.ok()) return bad(functions.error().message);
+  static_cast<FunctionPath&>(made) = *functions;
   auto known = webhookSchemeNamed(scheme);
   if (!known.ok()) return bad(known.error().message);
   made.rule.signature.scheme = *known;
@@ -208,7 +182,7 @@ Task<Result<WebhookGuard::Admitted>> WebhookGuard::admit(std::shared_ptr<net::Ex
                                                          std::shared_ptr<const Function> function, std::string method) {
   auto rule = parts_.rule(*function, method);
   if (rule.ok() && !rule->has_value()) co_return Admitted{std::move(exchange), {}};
-  const std::string name = webhookName(*function, method);
+  const std::string name = functionName(*function, method);
   if (!rule.ok()) co_return refuse(*function, name, Error{Code::failedPrecondition, rule.error().message});
   const net::RequestHead& head = exchange->head();
   auto claim = readClaim((*rule)->signature, head, parts_.clock.now());

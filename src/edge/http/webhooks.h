@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/loop.h"
 #include "base/result.h"
+#include "edge/http/function_name.h"
 #include "edge/http/signatures.h"
 #include "model/function.h"
 #include "net/http.h"
@@ -32,8 +33,7 @@ Result<std::optional<WebhookRule>> webhookRuleOf(const std::map<std::string, std
 
 // One entry of the grid's own configuration: "[environment/]app/function scheme secret [header=…] [timestamp=…]
 // [algorithm=…] [tolerance=seconds]".
-struct ConfiguredWebhook {
-  std::string environment, app, function;  // environment "": any
+struct ConfiguredWebhook : FunctionPath {
   WebhookRule rule;
 };
 Result<ConfiguredWebhook> parseWebhook(const std::string& text);
@@ -41,9 +41,6 @@ Result<ConfiguredWebhook> parseWebhook(const std::string& text);
 // The values that may be keys: those of variables that begin with WEBHOOK_SECRET (two live ones while a sender
 // rotates), else that of the only variable. failedPrecondition when there is neither.
 Result<std::vector<std::string>> webhookSecretsIn(const std::map<std::string, std::string>& variables);
-
-// The name of a web function, or of a web method of a class, in tags and in the configuration.
-std::string webhookName(const Function& function, const std::string& method);
 
 struct WebhookParts {
   asio::io_context& io;

@@ -6,6 +6,7 @@
 #include <openssl/hmac.h>
 
 #include "base/digest.h"
+#include "net/testing.h"
 
 namespace gridiron::edge {
 namespace {
@@ -78,31 +79,6 @@ TEST(WebhookRules, KeysAreTheVariablesNamedSoOrTheOnlyOne) {
   EXPECT_FALSE(webhookSecretsIn({}).ok());
 }
 
-class Sent final : public net::Exchange {
- public:
-  Sent(net::RequestHead head, std::vector<std::string> pieces) : head_(std::move(head)), pieces_(std::move(pieces)) {}
-  const net::RequestHead& head() const override { return head_; }
-  Task<Result<std::optional<std::string>>> read() override {
-    ++reads;
-    if (pieces_.empty()) co_return std::optional<std::string>();
-    std::optional<std::string> piece = std::move(pieces_.front());
-    pieces_.erase(pieces_.begin());
-    co_return piece;
-  }
-  Task<Result<void>> respond(int, net::Headers, bool) override { co_return Result<void>(); }
-  Task<Result<void>> write(std::string) override { co_return Result<void>(); }
-  Task<Result<void>> finish(net::Headers) override { co_return Result<void>(); }
-  Task<Result<void>> answer(int, net::Headers, std::string) override { co_return Result<void>(); }
-  void abort() override {}
-  void onGone(std::function<void()>) override {}
-  bool gone() const override { return false; }
-  int reads = 0;
-
- private:
-  net::RequestHead head_;
-  std::vector<std::string> pieces_;
-};
-
 class Webhooks : public ::testing::Test {
  protected:
   Webhooks() {
@@ -132,11 +108,13 @@ class Webhooks : public ::testing::Test {
     made.secret = secret;
     rule = std::optional<WebhookRule>(made);
   }
-  std::shared_ptr<Sent> slack(const std::string& body, int seconds = 1'000'000) {
-    net::RequestHead head;
-    head.headers.add("x-slack-request-timestamp", std::to_string(seconds));
-    head.headers.add("x-slack-signature", "v0=" + sign("key", "v0:" + std::to_string(seconds) + ":" + body));
-    return std::make_shared<Sent>(std::move(head), std::vector<std::string>{body});
+  std::shared_ptr<net::PlayedExchange> slack(const std::string& body, int seconds = 1'000'000) {
+    auto sent = std::make_shared<net::PlayedExchange>();
+    net::Headers& headers = sent->asked.headers;
+    headers.add("x-slack-request-timestamp", std::to_string(seconds));
+    headers.add("x-slack-signature", "v0=" + sign("key", "v0:" + std::to_string(seconds) + ":" + body));
+    sent->pieces = {body};
+    return sent;
   }
   Result<WebhookGuard::Admitted> admit(WebhookGuard& guard, std::shared_ptr<net::Exchange> exchange) {
     std::optional<Result<WebhookGuard::Admitted>> out;

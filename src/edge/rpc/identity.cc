@@ -82,7 +82,7 @@ Result<std::optional<WebhookRule>> webhookRuleFor(const Catalog& catalog,
                                                   const Function& function, const std::string& method) {
   const App* app = catalog.apps().find(function.app);
   if (app == nullptr || (configured.empty() && app->tags.empty())) return std::optional<WebhookRule>();
-  const std::string name = webhookName(function, method);
+  const std::string name = functionName(function, method);
   for (const ConfiguredWebhook& one : configured)
     if (one.app == app->name && one.function == name &&
         (one.environment.empty() || one.environment == app->environment))
@@ -94,7 +94,7 @@ Result<std::optional<LimitRule>> limitRuleFor(const Catalog& catalog, const std:
                                               const Function& function, const std::string& method) {
   const App* app = catalog.apps().find(function.app);
   if (app == nullptr || (configured.empty() && app->tags.empty())) return std::optional<LimitRule>();
-  const std::string name = webhookName(function, method);
+  const std::string name = functionName(function, method);
   const auto fits = [](const std::string& asked, const std::string& is) { return asked == "*" || asked == is; };
   for (const ConfiguredLimit& one : configured)
     if (fits(one.app, app->name) && fits(one.function, name) &&
