@@ -93,6 +93,7 @@ struct Function {
   ImageId commitAsImage;      // with isBuilder: what its file system becomes
   std::string clientVersion;  // the deployer's: "1.3.5"
   bool needsFastapi = false;
+  std::string classParameters;  // of a class with parameters: the client's ClassParameterInfo, as `definition`
 
   bool operator==(const Function&) const = default;
 };

@@ -79,10 +79,11 @@ Result<api::ClassParameterValue> defaultOf(const api::ClassParameterSpec& spec) 
 
 Result<std::optional<std::string>> classParameters(const Function& function,
                                                    const std::map<std::string, std::string>& query) {
-  api::Function definition;
-  if (!definition.ParseFromString(function.definition))
-    return makeError(Code::dataLoss, "the stored definition of {} cannot be read", function.tag);
-  const auto& schema = definition.class_parameter_info().schema();
+  if (function.classParameters.empty()) return std::optional<std::string>();
+  api::ClassParameterInfo info;
+  if (!info.ParseFromString(function.classParameters))
+    return makeError(Code::dataLoss, "the stored parameters of {} cannot be read", function.tag);
+  const auto& schema = info.schema();
   api::ClassParameterSet set;
   bool whole = true;  // as it was deployed
   for (const api::ClassParameterSpec& spec : schema) {

@@ -13,8 +13,7 @@ using testing::HasSubstr;
 
 // city: str, size: int = 3, open: bool = true
 Function shop() {
-  api::Function definition;
-  auto& info = *definition.mutable_class_parameter_info();
+  api::ClassParameterInfo info;
   info.set_format(api::ClassParameterInfo::PARAM_SERIALIZATION_FORMAT_PROTO);
   const auto add = [&](const char* name, api::ParameterType type) -> api::ClassParameterSpec& {
     api::ClassParameterSpec& spec = *info.add_schema();
@@ -31,7 +30,7 @@ Function shop() {
   add("city", api::PARAM_TYPE_STRING);
   Function function;
   function.tag = "Shop.*";
-  function.definition = definition.SerializeAsString();
+  function.classParameters = info.SerializeAsString();
   return function;
 }
 

@@ -187,6 +187,7 @@ Function readDefinition(const api::Function& in) {
   out.singleUse = in.single_use_containers() || in.max_inputs() == 1;
   out.isGenerator = in.function_type() == api::Function::FUNCTION_TYPE_GENERATOR;
   out.isBuilder = in.is_builder_function();
+  if (in.class_parameter_info().schema_size() > 0) out.classParameters = deterministicBytes(in.class_parameter_info());
   return out;
 }
 

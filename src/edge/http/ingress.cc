@@ -64,8 +64,7 @@ Result<WebTarget> withParameters(const IngressParts& parts, WebTarget target, co
 
 // Opens the call and gives it its one input; nothing is left behind on failure.
 Result<std::shared_ptr<WebCall>> openCall(const IngressParts& parts, std::shared_ptr<net::Exchange> exchange,
-                                          WebTarget found, const FunctionAddress& address, Followed* followed) {
-  ASSIGN_OR_RETURN(WebTarget target, withParameters(parts, std::move(found), exchange->head()));
+                                          WebTarget target, const FunctionAddress& address, Followed* followed) {
   const Time now = parts.clock.now();
   CallOptions options;
   options.function = target.function->id;
@@ -186,10 +185,13 @@ std::optional<Answer> refusalOf(const IngressParts& parts, const std::optional<W
   return proxyAuthAnswer();
 }
 
-std::optional<Answer> overLimit(const IngressParts& parts, const WebTarget& target, Followed* followed) {
+// `instance`: what it is for, of `service`, whose limits count: a queue is an instance's, a rate all of them
+// together's.
+std::optional<Answer> overLimit(const IngressParts& parts, const Function& service, const WebTarget& instance,
+                                Followed* followed) {
   if (parts.limits == nullptr) return std::nullopt;
-  const int queued = parts.calls.demandOf(target.function->id).queued;
-  return answerTo(parts.limits->askForFunction(*target.function, target.method, queued), followed);
+  const int queued = parts.calls.demandOf(instance.function->id).queued;
+  return answerTo(parts.limits->askForFunction(service, instance.method, queued), followed);
 }
 
 }  // namespace
@@ -207,10 +209,12 @@ Task<void> Ingress::serve(std::shared_ptr<net::Exchange> exchange, FunctionAddre
   std::optional<WebhookGuard::Admitted> admitted = co_await admit(parts_, exchange, *target, followed.get());
   if (!admitted) co_return;
   exchange = admitted->exchange;
-  no = overLimit(parts_, *target, followed.get());
+  const std::shared_ptr<const Function> service = target->function;
+  Result<WebTarget> instance = withParameters(parts_, std::move(*target), head);
+  no = instance.ok() ? overLimit(parts_, *service, *instance, followed.get()) : errorAnswer(instance.error());
   Result<std::shared_ptr<WebCall>> opened = Error{Code::exhausted, ""};
   if (!no) {
-    opened = openCall(parts_, exchange, std::move(*target), address, followed.get());
+    opened = openCall(parts_, exchange, std::move(*instance), address, followed.get());
     if (!opened.ok()) no = errorAnswer(opened.error());
     if (!opened.ok() && followed && opened.error().code == Code::exhausted) followed->refuse("queue");
   }

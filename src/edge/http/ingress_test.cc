@@ -261,6 +261,26 @@ TEST(Ingress, AClientThatHangsUpCancelsItsInput) {
   EXPECT_TRUE(seen->disconnected);
 }
 
+TEST(Ingress, AQueueIsOfTheInstanceThatTheQueryNamesAndARateOfAllOfThem) {
+  Grid grid;
+  const auto takesNothing = [](Grid&, std::shared_ptr<Container>) -> Task<void> { co_return; };
+  grid.web("shop", takesNothing).methods = {{"sell", {}}};
+  grid.deploy("shop");
+  grid.web("high-street", takesNothing);
+  grid.limits.queue = 1;
+  const auto waits = grid.get("you--shop.localhost", "/?instance=high-street");
+  grid.runUntil([&] { return !grid.started.empty(); }, "one waits for a container");
+  EXPECT_EQ(grid.answerOf(grid.get("you--shop.localhost", "/?instance=high-street"))->status(), 429);
+  const auto other = grid.get("you--shop.localhost", "/");
+  grid.runUntil([&] { return grid.started.size() > 1; }, "another instance has a queue of its own");
+  EXPECT_FALSE(other->ended);
+  grid.limits.queue = 0;
+  grid.limits.all = {1, std::chrono::hours(1), 1};
+  const auto first = grid.get("you--shop.localhost", "/?instance=high-street");
+  EXPECT_EQ(grid.answerOf(grid.get("you--shop.localhost", "/"))->status(), 429) << "the rate is spent by the other";
+  for (const auto& each : {waits, other, first}) each->hangUp();
+}
+
 Task<void> dieHalfWay(Grid* grid, std::shared_ptr<Container> container) {
   (void)co_await container->ask<Empty>("ContainerHello", Empty());
   auto inputs =

@@ -306,7 +306,13 @@ class Grid : public FleetObserver {
     parts.find = [this](const FunctionAddress& a) -> std::optional<WebTarget> {
       auto at = byLabel_.find(a.label);
       if (at == byLabel_.end() || (a.workspace != "you" && !a.workspace.empty())) return std::nullopt;
-      return WebTarget{functions.find(at->second.id), "", at->second.web};
+      const std::string method = at->second.methods.empty() ? "" : at->second.methods.front().name;
+      return WebTarget{functions.find(at->second.id), method, at->second.web};
+    };
+    parts.instance = [this](const Function& service, const std::map<std::string, std::string>& query) {
+      const auto named = query.find("instance");
+      const auto found = functions.find(named == query.end() ? service.id : byLabel_.at(named->second).id);
+      return Result<std::shared_ptr<const Function>>(found);
     };
     parts.proxyToken = [](const Function&, const std::string& id, const std::string& secret) {
       return id == "wk-1" && secret == "ws-1";
