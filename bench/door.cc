@@ -1,12 +1,18 @@
 // A door with the smallest answers, to measure it with any HTTP or gRPC load generator:
 //   bench_door [ADDRESS [CERTIFICATE KEY]]
 // GET: 100 bytes of JSON; of /stream: 1 GiB, as fast as it is taken. POST: the body, as it comes. gRPC: every message
-// back; a path that ends in /Fail fails, one in /Hang never ends.
+// back; a path that ends in /Fail fails, one in /Hang never ends. With BENCH_UPSTREAM set, to the path of a unix
+// socket, everything is passed on to the HTTP/1.1 server that listens there.
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include <cstdio>
+#include <cstdlib>
 
 #include "base/heap.h"
 #include "net/door.h"
 #include "net/grpc.h"
+#include "net/proxy.h"
 
 namespace gridiron::net {
 namespace {
@@ -83,12 +89,59 @@ Task<void> serveStream(std::shared_ptr<Exchange> exchange) {
   (void)co_await exchange->finish();
 }
 
+// Connections to what listens at `path`.
+class LocalUpstreams final : public Upstreams {
+ public:
+  LocalUpstreams(asio::io_context& io, std::string path) : io_(io), path_(std::move(path)) {}
+  std::shared_ptr<Upstream> spare() override {
+    while (!kept_.empty()) {
+      auto one = std::move(kept_.back());
+      kept_.pop_back();
+      if (one->isIdle()) return one;
+    }
+    return nullptr;
+  }
+  Task<Result<std::shared_ptr<Upstream>>> dial() override {
+    Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un to{};
+    to.sun_family = AF_UNIX;
+    path_.copy(to.sun_path, sizeof to.sun_path - 1);
+    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) co_return errnoError("connect");
+    co_return Upstream::open(io_, std::move(fd));
+  }
+  void keep(std::shared_ptr<Upstream> upstream) override { kept_.push_back(std::move(upstream)); }
+
+ private:
+  asio::io_context& io_;
+  const std::string path_;
+  std::vector<std::shared_ptr<Upstream>> kept_;
+};
+
+Task<void> servePassing(std::shared_ptr<Exchange> exchange, asio::io_context* io, LocalUpstreams* upstreams) {
+  const RequestHead& head = exchange->head();
+  PassedRequest request{head.method, head.target, {}, false};
+  const Headers fields = withoutHop(head.headers);
+  for (const auto& [name, value] : fields.fields()) {
+    if (name != "content-length" && name != "expect") request.headers.add(name, value);
+  }
+  request.headers.add("x-forwarded-for", head.peerHost);
+  const auto passing = std::make_shared<PassingOn>(*io, exchange, *upstreams, std::move(request),
+                                                   [](ResponseHead& answer) { return withoutHop(answer.headers); });
+  const PassedOn passed = co_await passing->run();
+  if (passed.end != PassedOn::End::noAnswer) co_return;
+  std::string why = passed.why.message;
+  (void)co_await exchange->answer(502, {}, std::move(why));
+}
+
 int run(int argc, char** argv) {
   asio::io_context io(1);
   DoorOptions options;
   options.maxConnections = 20'000;
   if (argc > 3) options.tls = {TlsFiles{argv[2], argv[3]}};
-  Door door(io, options, [&io](std::shared_ptr<Exchange> exchange) -> Task<void> {
+  const char* upstream = std::getenv("BENCH_UPSTREAM");
+  LocalUpstreams upstreams(io, upstream != nullptr ? upstream : "");
+  Door door(io, options, [&](std::shared_ptr<Exchange> exchange) -> Task<void> {
+    if (upstream != nullptr) return servePassing(std::move(exchange), &io, &upstreams);
     if (isGrpc(exchange->head())) return serveGrpc(std::move(exchange), &io);
     if (exchange->head().method == "POST") return serveEcho(std::move(exchange));
     if (exchange->head().target == "/stream") return serveStream(std::move(exchange));
