@@ -192,8 +192,8 @@ void removeStaleSocket(const Address& address) {
   if (::connect(probe.get(), address.raw(), address.length) != 0 && errno == ECONNREFUSED) ::unlink(un->sun_path);
 }
 
-void tune(int fd, int family) {
-  if (family != AF_INET && family != AF_INET6) return;
+// Of a listening socket, for the connections that it will give: they have what it has. Without effect on unix sockets.
+void tune(int fd) {
   const int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
@@ -231,6 +231,7 @@ struct Door::Impl : std::enable_shared_from_this<Door::Impl> {
 
   Result<void> take(Fd fd, std::string unlinkPath) {
     RETURN_IF_ERROR(loadTls());
+    tune(fd.get());
     Descriptor descriptor(serving->io.get_executor());
     boost::system::error_code ec;
     descriptor.assign(fd.get(), ec);
@@ -286,14 +287,7 @@ struct Door::Impl : std::enable_shared_from_this<Door::Impl> {
   }
 
   void begin(Fd fd, const Address& from) {
-    const int family = from.storage.ss_family;
-    tune(fd.get(), family);
-    boost::system::error_code ec;
-    Socket socket(serving->io.get_executor());
-    socket.assign(asio::generic::stream_protocol(family, SOCK_STREAM), fd.get(), ec);
-    if (ec) return;
-    fd.release();
-    auto wire = std::make_shared<Wire>(serving->io, std::move(socket));
+    auto wire = std::make_shared<Wire>(serving->io, std::move(fd), serving);
     wires.insert(wire);
     wire->start(
         std::make_unique<Doorway>(serving, certificates ? certificates->context() : nullptr, peerOf(from), *wire),

@@ -2,7 +2,9 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <boost/asio/basic_stream_socket.hpp>
 #include <boost/asio/connect.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
@@ -20,6 +22,7 @@ namespace gridiron::net {
 namespace {
 
 using tcp = asio::ip::tcp;
+using Socket = asio::basic_stream_socket<asio::generic::stream_protocol, Executor>;
 using Resolver = asio::ip::basic_resolver<tcp, Executor>;
 
 constexpr auto kConnectTimeout = std::chrono::seconds(20);
@@ -315,8 +318,11 @@ struct GrpcChannel::Impl : std::enable_shared_from_this<GrpcChannel::Impl> {
       CO_ASSIGN_OR_RETURN(tls, TlsContext::client(self->caFile));
       self->tls = tls;
     }
+    boost::system::error_code ec;
+    Fd fd(socket.release(ec));
+    if (ec) co_return Error{Code::unavailable, ec.message()};
     auto made = std::make_shared<Connected>();
-    made->wire = std::make_shared<Wire>(self->io, std::move(socket));
+    made->wire = std::make_shared<Wire>(self->io, std::move(fd));
     const MakeInner makeInner = [made, weak = std::weak_ptr<Impl>(self), &io = self->io](const std::string&,
                                                                                          Carrier& carrier) {
       auto client = std::make_unique<H2Client>(io, carrier);

@@ -1,6 +1,7 @@
 #include "net/h1_parser.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "net/http_text.h"
@@ -19,12 +20,18 @@ bool isTargetByte(char c) {
   return byte > 0x20 && byte != 0x7f && byte != '#';
 }
 
+constexpr std::array<bool, 256> authorityBytes() {
+  std::array<bool, 256> bytes{};
+  for (std::size_t byte = 0x21; byte < 0x7f; ++byte) bytes[byte] = true;
+  for (const char c : std::string_view("#/?@\\,\"<>^`{|}")) bytes[static_cast<unsigned char>(c)] = false;
+  return bytes;
+}
+
 // host[:port], without user information.
 bool isAuthority(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return isTargetByte(c) && static_cast<unsigned char>(c) < 0x80 &&
-           std::string_view("/?@\\,\"<>^`{|}").find(c) == std::string_view::npos;
-  });
+  static constexpr auto kBytes = authorityBytes();
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return kBytes[static_cast<unsigned char>(c)]; });
 }
 
 // ;name or ;name=token, repeated. Quoted values are refused: nobody sends them, and parsers differ.

@@ -1,6 +1,6 @@
 #include <boost/asio/post.hpp>
 #include <charconv>
-#include <deque>
+#include <list>
 
 #include "net/h1_parser.h"
 #include "net/http_text.h"
@@ -14,6 +14,7 @@ constexpr std::size_t kOutHigh = 512 * 1024;            // writers wait above it
 constexpr std::size_t kMaxPipelined = 64 * 1024;        // of requests behind the one in progress
 constexpr std::size_t kMaxDiscard = 256 * 1024;         // of a body nobody wanted, to keep the connection
 constexpr auto kDiscardTime = std::chrono::seconds(5);  // for the same
+constexpr std::size_t kUsualAnswer = 512;               // its head, and the body if that is small
 constexpr auto kLong = std::chrono::hours(24);
 
 class H1Exchange;
@@ -78,7 +79,7 @@ class H1Server final : public Protocol {
 
 class H1Exchange final : public ServedExchange {
  public:
-  H1Exchange(asio::io_context& io, H1Server* server, const H1Parser& parser, RequestHead head)
+  H1Exchange(asio::io_context& io, H1Server* server, const H1Parser& parser, RequestHead&& head)
       : io_(io),
         head_(std::move(head)),
         changed_(io),
@@ -253,7 +254,9 @@ class H1Exchange final : public ServedExchange {
     if (continuePending_) server_->closeAfter();  // whether the body comes is the client's choice: no way to tell
     const bool noBodyStatus = status == 204 || status == 304;
     bodiless_ = noBodyStatus || head_.method == "HEAD";
-    std::string out = fmt::format("HTTP/1.1 {} {}\r\n", status, reasonPhrase(status));
+    std::string out;
+    out.reserve(kUsualAnswer);
+    out.append("HTTP/1.1 ").append(std::to_string(status)).append(" ").append(reasonPhrase(status)).append("\r\n");
     bool dated = false;
     for (const auto& [name, value] : headers.fields()) {
       const std::string lower = lowerCase(name);
@@ -299,7 +302,7 @@ class H1Exchange final : public ServedExchange {
   H1Server* server_;
   const bool wantsTrailers_;
   bool continuePending_;
-  std::deque<std::string> inbox_;
+  std::list<std::string> inbox_;
   std::size_t inboxBytes_ = 0;
   bool inEnd_ = false;
   std::optional<Instant> waitsSince_;  // its handler, for the body
@@ -427,13 +430,12 @@ bool H1Server::step() {
 
 void H1Server::begin() {
   served_ = true;
-  RequestHead head = std::move(parser_.head());
-  setOrigin(head, peer_, serving_->options);
+  setOrigin(parser_.head(), peer_, serving_->options);
   inBody_ = true;
   discarding_ = false;
   discarded_ = 0;
   closeAfter_ = !parser_.keepAlive();
-  current_ = std::make_shared<H1Exchange>(serving_->io, this, parser_, std::move(head));
+  current_ = std::make_shared<H1Exchange>(serving_->io, this, parser_, std::move(parser_.head()));
   dispatch(serving_, current_);
 }
 
@@ -496,6 +498,7 @@ void H1Server::abort() {
 }  // namespace
 
 std::unique_ptr<Protocol> makeH1Server(std::shared_ptr<Serving> serving, Peer peer, Carrier& carrier) {
+  peer.trusted = serving->options.trusted.has(peer.host);
   return std::make_unique<H1Server>(std::move(serving), std::move(peer), carrier);
 }
 

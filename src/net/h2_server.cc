@@ -169,6 +169,7 @@ class H2Server final : public H2Session {
 }  // namespace
 
 std::unique_ptr<Protocol> makeH2Server(std::shared_ptr<Serving> serving, Peer peer, Carrier& carrier) {
+  peer.trusted = serving->options.trusted.has(peer.host);
   return std::make_unique<H2Server>(std::move(serving), std::move(peer), carrier);
 }
 

@@ -17,31 +17,37 @@ std::optional<std::string_view> Headers::find(std::string_view name) const {
 
 namespace {
 
-constexpr std::array<bool, 256> tokenTable() {
-  std::array<bool, 256> table{};
-  for (const char c :
-       std::string_view("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")) {
-    table[static_cast<unsigned char>(c)] = true;
+using ByteSet = std::array<bool, 256>;
+
+constexpr ByteSet setOf(std::string_view bytes) {
+  ByteSet set{};
+  for (const char c : bytes) set[static_cast<unsigned char>(c)] = true;
+  return set;
+}
+
+constexpr ByteSet fieldValueBytes() {
+  ByteSet set{};
+  for (std::size_t byte = 0; byte < set.size(); ++byte) set[byte] = byte == '\t' || (byte >= 0x20 && byte != 0x7f);
+  return set;
+}
+
+constexpr ByteSet kTokenBytes = setOf("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+constexpr ByteSet kFieldValueBytes = fieldValueBytes();
+
+bool allIn(const ByteSet& set, std::string_view text) {
+  for (const char c : text) {
+    if (!set[static_cast<unsigned char>(c)]) return false;
   }
-  return table;
+  return true;
 }
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
 
 }  // namespace
 
-bool isToken(std::string_view text) {
-  static constexpr auto kTable = tokenTable();
-  if (text.empty()) return false;
-  return std::all_of(text.begin(), text.end(), [](char c) { return kTable[static_cast<unsigned char>(c)]; });
-}
+bool isToken(std::string_view text) { return !text.empty() && allIn(kTokenBytes, text); }
 
-bool isFieldValue(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    const auto byte = static_cast<unsigned char>(c);
-    return byte == '\t' || (byte >= 0x20 && byte != 0x7f);
-  });
-}
+bool isFieldValue(std::string_view text) { return allIn(kFieldValueBytes, text); }
 
 bool equalsNoCase(std::string_view a, std::string_view b) {
   return a.size() == b.size() &&

@@ -20,6 +20,9 @@ Task<void> runHandler(std::shared_ptr<Serving> serving, std::shared_ptr<ServedEx
   };
   const Running running(serving);
   co_await serving->handler(exchange);
+  // Asio would take another turn of the loop to end a coroutine that never waited, lest its end be told from within
+  // what began it; nobody is told here.
+  (co_await asio::detail::awaitable_thread_has_context_switched{}) = true;
   if (exchange->gone() || exchange->answered()) co_return;
   if (exchange->headSent()) {
     exchange->abort();
@@ -36,13 +39,22 @@ void setOrigin(RequestHead& head, const Peer& peer, const DoorOptions& options) 
   head.scheme = peer.tls ? "https" : "http";
   head.peerHost = peer.host;
   head.peerPort = peer.port;
-  resolveOrigin(head, options.trusted);
+  if (peer.trusted) resolveOrigin(head, options.trusted);
+}
+
+void Serving::turnEnds() {
+  inTurn = false;
+  // Those that come of these (pipelined requests) wait for the next turn of the loop, behind everybody else's.
+  for (auto& exchange : std::exchange(arrived, {})) spawn(io, runHandler(shared_from_this(), std::move(exchange)));
+}
+
+void Serving::handleSoon() {
+  asio::post(io.get_executor(), [self = shared_from_this()] { self->turnEnds(); });
 }
 
 void dispatch(const std::shared_ptr<Serving>& serving, std::shared_ptr<ServedExchange> exchange) {
-  asio::post(serving->io.get_executor(), [serving, exchange = std::move(exchange)]() mutable {
-    spawn(serving->io, runHandler(serving, std::move(exchange)));
-  });
+  serving->arrived.push_back(std::move(exchange));
+  if (!serving->inTurn && serving->arrived.size() == 1) serving->handleSoon();
 }
 
 }  // namespace gridiron::net

@@ -89,20 +89,10 @@ struct Upstream::State {
 
 std::shared_ptr<Upstream> Upstream::open(asio::io_context& io, Fd socket) {
   const auto state = std::make_shared<State>(io);
-  int family = AF_UNIX;
-  socklen_t size = sizeof family;
-  (void)::getsockopt(socket.get(), SOL_SOCKET, SO_DOMAIN, &family, &size);
   const int on = 1;
-  if (family != AF_UNIX) (void)::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  boost::system::error_code failed;
-  Socket owned(io.get_executor());
-  owned.assign(asio::generic::stream_protocol(family, SOCK_STREAM), socket.get(), failed);
-  state->lost = static_cast<bool>(failed);
-  if (!failed) {
-    socket.release();
-    state->wire = std::make_shared<Wire>(io, std::move(owned));
-    state->wire->start(std::make_unique<State::Pipe>(state), [state] { state->wire = nullptr; });
-  }
+  (void)::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // unix sockets have no such thing
+  state->wire = std::make_shared<Wire>(io, std::move(socket));
+  state->wire->start(std::make_unique<State::Pipe>(state), [state] { state->wire = nullptr; });
   return std::shared_ptr<Upstream>(new Upstream(state));
 }
 

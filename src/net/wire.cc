@@ -10,19 +10,16 @@ namespace {
 // Of a connection that says little, which ten thousand may do at a time; of one that fills it; of one that fills that.
 constexpr std::size_t kBuffers[] = {2 * 1024, 16 * 1024, 128 * 1024};
 constexpr auto kLinger = std::chrono::seconds(2);
-constexpr auto kLong = std::chrono::hours(24);
 
 }  // namespace
 
-Wire::Wire(asio::io_context& io, Socket socket)
-    : io_(io), socket_(std::move(socket)), buffer_(kBuffers[0]), resume_(io) {}
+Wire::Wire(asio::io_context& io, Fd socket, std::shared_ptr<Turns> turns)
+    : io_(io), turns_(std::move(turns)), socket_(io, std::move(socket), *this), buffer_(kBuffers[0]) {}
 
 void Wire::start(std::unique_ptr<Protocol> protocol, std::function<void()> onClosed) {
   protocol_ = std::move(protocol);
   onClosed_ = std::move(onClosed);
-  boost::system::error_code ec;
-  socket_.non_blocking(true, ec);
-  spawn(io_, readLoop(shared_from_this()));
+  readOn();
   kick();
 }
 
@@ -32,24 +29,29 @@ void Wire::kick() {
   asio::post(io_.get_executor(), [self = shared_from_this()] { self->flush(); });
 }
 
-Task<void> Wire::readLoop(std::shared_ptr<Wire> self) {
-  boost::system::error_code ec;
-  while (!self->closed_) {
-    if (!self->lingerUntil_ && (!self->protocol_->wantsRead() || self->protocol_->finished())) {
-      self->readerWaits_ = true;
-      co_await self->resume_.wait(kLong);
-      self->readerWaits_ = false;
-      continue;
-    }
-    const auto buffer = asio::buffer(self->buffer_);
-    const std::size_t n = co_await self->socket_.async_read_some(buffer, asio::redirect_error(useTask, ec));
-    if (ec || self->closed_) break;
-    if (self->lingerUntil_) continue;
-    self->protocol_->receive(std::string_view(self->buffer_.data(), n));
-    self->fitBuffer(n);
-    self->kick();
-  }
-  self->close();
+// Unless it does so already, or the protocol holds the peer back.
+void Wire::readOn() {
+  if (reading_ || closed_) return;
+  if (!lingerUntil_ && (!protocol_->wantsRead() || protocol_->finished())) return;
+  reading_ = true;
+  socket_.read(buffer_.data(), buffer_.size(), shared_from_this());
+}
+
+void Wire::arrived(std::size_t count) {
+  reading_ = false;
+  if (closed_) return;
+  if (count == 0) return close();
+  if (!lingerUntil_) takeIn(count);
+  readOn();
+}
+
+void Wire::takeIn(std::size_t count) {
+  const bool alone = !std::exchange(flushing_, true);  // no kick is needed: what there is to send goes out below
+  if (turns_) turns_->turnBegins();
+  protocol_->receive(std::string_view(buffer_.data(), count));
+  fitBuffer(count);
+  if (turns_) turns_->turnEnds();
+  if (alone) flush();
 }
 
 // After `n` bytes have come into it.
@@ -81,31 +83,23 @@ void Wire::flush() {
   if (closed_) return;
   if (protocol_->finished()) {
     beginLinger();
-  } else if (readerWaits_ && protocol_->wantsRead()) {
-    resume_.notifyAll();
+  } else {
+    readOn();
   }
 }
 
 bool Wire::sendSome() {
-  boost::system::error_code ec;
-  sent_ += socket_.write_some(asio::buffer(out_.data() + sent_, out_.size() - sent_), ec);
-  if (!ec) return true;
-  if (ec == asio::error::would_block || ec == asio::error::try_again) {
-    waitWritable();
-  } else {
-    close();
-  }
+  const auto taken = socket_.send(out_.data() + sent_, out_.size() - sent_);
+  if (!taken) close();
+  if (!taken) return false;
+  sent_ += *taken;
+  if (*taken > 0) return true;
+  socket_.waitWritable(shared_from_this());
   return false;
 }
 
-void Wire::waitWritable() {
-  socket_.async_wait(Socket::wait_write, [self = shared_from_this()](const boost::system::error_code& ec) {
-    if (ec) {
-      self->close();
-    } else {
-      self->flush();
-    }
-  });
+void Wire::writable() {
+  if (!closed_) flush();
 }
 
 // Closing with unread bytes makes the kernel send a reset, which can overtake the last answer: so say that nothing
@@ -113,18 +107,14 @@ void Wire::waitWritable() {
 void Wire::beginLinger() {
   if (lingerUntil_) return;
   lingerUntil_ = instantNow() + kLinger;
-  boost::system::error_code ec;
-  socket_.shutdown(Socket::shutdown_send, ec);
-  if (ec) return close();
-  resume_.notifyAll();
+  if (!socket_.endSending()) return close();
+  readOn();
 }
 
 void Wire::close() {
   if (closed_) return;
   closed_ = true;
-  boost::system::error_code ec;
-  socket_.close(ec);
-  resume_.notifyAll();
+  socket_.close();
   if (protocol_) protocol_->lost();
   const auto onClosed = std::move(onClosed_);
   onClosed_ = nullptr;
