@@ -173,9 +173,7 @@ class H1Exchange final : public ServedExchange {
   }
 
   Task<Result<void>> answer(int status, Headers headers, std::string body) override {
-    const bool sized = status != 204 && status != 304;
-    if (sized && !headers.find("content-length")) headers.add("content-length", std::to_string(body.size()));
-    auto head = startAnswer(status, headers, false);
+    auto head = startAnswer(status, headers, false, body.size());
     if (!head.ok()) co_return head.error();
     if (!bodiless_) {
       if (lengthLeft_ && *lengthLeft_ != body.size()) {
@@ -245,8 +243,9 @@ class H1Exchange final : public ServedExchange {
     server_->answerComplete();
   }
 
-  // The head's text; decides how the body will be framed.
-  Result<std::string> startAnswer(int status, const Headers& headers, bool endStream) {
+  // The head's text; decides how the body will be framed. `size`: of the whole body, where it is known.
+  Result<std::string> startAnswer(int status, const Headers& headers, bool endStream,
+                                  std::optional<std::size_t> size = {}) {
     if (outHead_) return Error{Code::internal, "the answer's head has been sent already"};
     if (server_ == nullptr) return brokenOff();
     RETURN_IF_ERROR(checkAnswerHead(status, headers));
@@ -272,6 +271,10 @@ class H1Exchange final : public ServedExchange {
       out.append(name).append(": ").append(value).append("\r\n");
     }
     if (!dated) out.append("date: ").append(dateNow()).append("\r\n");
+    if (size && !lengthLeft_ && !noBodyStatus) {
+      lengthLeft_ = *size;
+      out.append("content-length: ").append(std::to_string(*size)).append("\r\n");
+    }
     frame(out, endStream);
     out += "\r\n";
     return out;

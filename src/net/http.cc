@@ -41,7 +41,17 @@ bool allIn(const ByteSet& set, std::string_view text) {
   return true;
 }
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+constexpr std::array<char, 256> lowerCaseBytes() {
+  std::array<char, 256> bytes{};
+  for (std::size_t byte = 0; byte < bytes.size(); ++byte)
+    bytes[byte] = static_cast<char>(byte >= 'A' && byte <= 'Z' ? byte + ('a' - 'A') : byte);
+  return bytes;
+}
+
+char lower(char c) {
+  static constexpr auto kLower = lowerCaseBytes();
+  return kLower[static_cast<unsigned char>(c)];
+}
 
 }  // namespace
 
@@ -56,7 +66,7 @@ bool equalsNoCase(std::string_view a, std::string_view b) {
 
 std::string lowerCase(std::string_view text) {
   std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), lower);
+  for (char& c : out) c = lower(c);
   return out;
 }
 

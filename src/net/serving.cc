@@ -45,7 +45,9 @@ void setOrigin(RequestHead& head, const Peer& peer, const DoorOptions& options) 
 void Serving::turnEnds() {
   inTurn = false;
   // Those that come of these (pipelined requests) wait for the next turn of the loop, behind everybody else's.
-  for (auto& exchange : std::exchange(arrived, {})) spawn(io, runHandler(shared_from_this(), std::move(exchange)));
+  beginning.swap(arrived);
+  for (auto& exchange : beginning) spawn(io, runHandler(shared_from_this(), std::move(exchange)));
+  beginning.clear();
 }
 
 void Serving::handleSoon() {

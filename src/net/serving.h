@@ -24,8 +24,9 @@ struct Serving final : Turns, std::enable_shared_from_this<Serving> {
   const HttpHandler handler;
   std::size_t running = 0;  // handlers that have not returned
   bool draining = false;
-  Notifier changed;                                      // a connection or a handler ended
-  std::vector<std::shared_ptr<ServedExchange>> arrived;  // not given to the handler yet
+  Notifier changed;                                        // a connection or a handler ended
+  std::vector<std::shared_ptr<ServedExchange>> arrived;    // not given to the handler yet
+  std::vector<std::shared_ptr<ServedExchange>> beginning;  // by turnEnds(); kept for its memory
   bool inTurn = false;
 };
 
