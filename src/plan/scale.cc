@@ -77,13 +77,15 @@ Scale scale(const FunctionView& view, Time now) {
     if (v.running > 0) sooner(plan.again, now + kSoon - v.runningFor);
   }
   const int most = v.scaling.maxContainers > 0 ? std::max(v.scaling.maxContainers - v.leaving, 0) : 1'000'000;
-  const int total = std::min(wanted(v, live, !waits, now), most);
+  const int needed = std::min(wanted(v, live, !waits, now), most);
+  const int total = std::max(needed, std::min(v.ahead, most));
   plan.start = std::max(total - live, 0);
   if (plan.start > 0 && v.failures > 0) {
     const auto next = v.lastFailure + backoff(v.failures);
     plan.start = now < next || v.starting > 0 ? 0 : 1;
     if (now < next) sooner(plan.again, next);
   }
+  plan.ahead = std::min(plan.start, total - std::max(needed, std::min(live, total)));
   letGo(v, live, total, most, now, plan);
   return plan;
 }

@@ -30,12 +30,14 @@ struct FunctionView {
   int leaving = 0;   // drain, but still run something: they count for the maximum
   int failures = 0;  // starts that failed, in a row
   Time lastFailure{};
+  int ahead = 0;  // that shall be there though nothing waits: something is expected
 };
 
 struct Scale {
   int start = 0;
   std::vector<InstanceId> drain;  // idle ones, the longest idle first
   std::optional<Time> again;      // look again then, even if nothing happens
+  int ahead = 0;                  // of `start`, those for what is expected only
   bool operator==(const Scale&) const = default;
 };
 

@@ -230,5 +230,36 @@ TEST(Scale, AFailingMinimumIsHeldBackToo) {
   EXPECT_EQ(scale(v, kNow + 1s).start, 1);
 }
 
+TEST(Scale, WhatIsExpectedGetsOneContainerAndNoneBesideOthers) {
+  FunctionView v;
+  v.ahead = 1;
+  EXPECT_EQ(scale(v, kNow).start, 1);
+  EXPECT_EQ(scale(v, kNow).ahead, 1);
+  v.queued = 2;
+  EXPECT_EQ(scale(v, kNow).start, 2);
+  EXPECT_EQ(scale(v, kNow).ahead, 0) << "these are needed";
+  v.queued = 0;
+  v.starting = 1;
+  EXPECT_EQ(scale(v, kNow), Scale{});
+  v.starting = 0;
+  v.ready = {{InstanceId{"ta-1"}, 0, kNow - 1h}};
+  EXPECT_TRUE(scale(v, kNow).drain.empty()) << "it stays as long as something is expected";
+  v.ahead = 0;
+  EXPECT_EQ(scale(v, kNow).drain.size(), 1U);
+}
+
+TEST(Scale, WhatIsExpectedHeedsTheMaximumAndFailures) {
+  FunctionView v;
+  v.ahead = 1;
+  v.failures = 1;
+  v.lastFailure = kNow;
+  EXPECT_EQ(scale(v, kNow).start, 0);
+  EXPECT_EQ(scale(v, kNow).ahead, 0);
+  v.failures = 0;
+  v.scaling.maxContainers = 1;
+  v.leaving = 1;
+  EXPECT_EQ(scale(v, kNow).start, 0);
+}
+
 }  // namespace
 }  // namespace gridiron::plan

@@ -22,6 +22,7 @@ struct Claim {
   bool works = false;  // something waits for them; else they are a minimum or a buffer
   bool web = false;    // somebody waits at an open connection
   Time since{};
+  bool ahead = false;  // nothing waits yet
 };
 
 // A container that runs something, and could be told to finish it and go.
