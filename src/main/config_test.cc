@@ -141,14 +141,16 @@ TEST_F(Config, QueuesAreBoundedAsTheFileSays) {
 TEST_F(Config, LimitsAndTheAccessLogAreRead) {
   EXPECT_EQ(read().settings.accessLog, "");
   EXPECT_EQ(read().settings.maxConnections, 10'000);
+  EXPECT_EQ(read().settings.maxClientConnections, 1'000);
   file(
       "limits = [\"shop/paid all=100-per-second\", \"*/* client=10-per-minute\"]\naccess_log = \"-\"\nmax_connections "
-      "= 7\n");
+      "= 7\nmax_client_connections = 3\n");
   const auto settings = read().settings;
   ASSERT_EQ(settings.limits.size(), 2u);
   EXPECT_EQ(settings.limits[1].app, "*");
   EXPECT_EQ(settings.accessLog, "-");
   EXPECT_EQ(settings.maxConnections, 7);
+  EXPECT_EQ(settings.maxClientConnections, 3);
   file("access_log = \"/var/log/../log/grid.log\"\n");
   EXPECT_EQ(read().settings.accessLog, "/var/log/grid.log");
   sources_.flags["limits"] = "paid all=1-per-second";

@@ -74,6 +74,12 @@ net::DoorOptions doorOptions(const Settings& settings, const Acme* acme) {
   };
   out.trusted = settings.trustedProxies;
   out.maxConnections = static_cast<std::size_t>(settings.maxConnections);
+  out.maxOfAddress = static_cast<std::size_t>(settings.maxClientConnections);
+  out.onRefused = [](const net::RefusedConnections& refused) {
+    spdlog::warn(
+        "connections were refused: {} beyond max_connections, {} beyond max_client_connections, the last of {}",
+        refused.full, refused.ofAddress, refused.last);
+  };
   return out;
 }
 
@@ -337,7 +343,8 @@ Result<void> Grid::Impl::openAdmin() {
                                                             .domain = config.domain,
                                                             .version = GRIDIRON_VERSION,
                                                             .book = book.get(),
-                                                            .connections = [this] { return door->connections(); }});
+                                                            .connections = [this] { return door->connections(); },
+                                                            .refusedConnections = [this] { return door->refused(); }});
   dash = std::make_unique<edge::Dash>(*admin);
   handler = router();
   adminDoor = std::make_unique<net::Door>(io, net::DoorOptions{}, edge::makeAdminHandler(*admin));

@@ -13,6 +13,7 @@
 #include <list>
 #include <unordered_set>
 
+#include "net/crowd.h"
 #include "net/serving.h"
 #include "net/tls.h"
 #include "net/wire.h"
@@ -21,6 +22,9 @@ namespace gridiron::net {
 
 namespace {
 
+constexpr int kAcceptedAtOnce = 64;  // then others get their turn
+constexpr auto kNoDescriptors = std::chrono::milliseconds(100);
+constexpr auto kTellEvery = std::chrono::minutes(1);
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 // What a new connection speaks, found out by its first bytes.
@@ -209,7 +213,9 @@ using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
 
 struct Door::Impl : std::enable_shared_from_this<Door::Impl> {
   Impl(asio::io_context& io, DoorOptions options, HttpHandler handler)
-      : serving(std::make_shared<Serving>(io, std::move(options), std::move(handler))), roomAgain(io), stop(io) {}
+      : serving(std::make_shared<Serving>(io, std::move(options), std::move(handler))),
+        crowd(serving->options.maxConnections, serving->options.maxOfAddress, serving->options.trusted),
+        stop(io) {}
 
   struct Listener {
     explicit Listener(Descriptor d) : descriptor(std::move(d)) {}
@@ -258,14 +264,10 @@ struct Door::Impl : std::enable_shared_from_this<Door::Impl> {
   static Task<void> acceptLoop(std::shared_ptr<Impl> self, std::shared_ptr<Listener> listener) {
     boost::system::error_code ec;
     while (!self->closed && !self->serving->draining) {
-      if (self->wires.size() >= self->serving->options.maxConnections) {
-        co_await self->roomAgain.wait(std::chrono::seconds(1));
-        continue;
-      }
       co_await listener->descriptor.async_wait(Descriptor::wait_read, asio::redirect_error(useTask, ec));
       if (ec) break;
       if (!self->acceptSome(listener->descriptor.native_handle())) {
-        co_await self->roomAgain.wait(std::chrono::milliseconds(100));
+        co_await self->stop.wait(kNoDescriptors);
       }
     }
     listener->descriptor.close(ec);
@@ -273,7 +275,7 @@ struct Door::Impl : std::enable_shared_from_this<Door::Impl> {
 
   // False when the process has no room for another socket.
   bool acceptSome(int listening) {
-    while (!closed && wires.size() < serving->options.maxConnections) {
+    for (int i = 0; i < kAcceptedAtOnce && !closed; ++i) {
       Address from;
       from.length = sizeof(from.storage);
       Fd fd(::accept4(listening, from.raw(), &from.length, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -281,25 +283,54 @@ struct Door::Impl : std::enable_shared_from_this<Door::Impl> {
         if (errno == EINTR || errno == ECONNABORTED) continue;
         return errno == EAGAIN || errno == EWOULDBLOCK;
       }
-      begin(std::move(fd), from);
+      Peer peer = peerOf(from);
+      const Crowd::Verdict verdict = crowd.enter(peer.host);
+      if (verdict == Crowd::Verdict::welcome) {
+        begin(std::move(fd), std::move(peer));
+      } else {
+        turnAway(fd, peer.host, verdict);
+      }
     }
     return true;
   }
 
-  void begin(Fd fd, const Address& from) {
+  void begin(Fd fd, Peer peer) {
     auto wire = std::make_shared<Wire>(serving->io, std::move(fd), serving);
     wires.insert(wire);
+    const std::string host = peer.host;
     wire->start(
-        std::make_unique<Doorway>(serving, certificates ? certificates->context() : nullptr, peerOf(from), *wire),
-        [weak = weak_from_this(), raw = wire.get()]() {
-          if (const auto self = weak.lock()) self->ended(raw);
+        std::make_unique<Doorway>(serving, certificates ? certificates->context() : nullptr, std::move(peer), *wire),
+        [weak = weak_from_this(), raw = wire.get(), host]() {
+          if (const auto self = weak.lock()) self->ended(raw, host);
         });
   }
 
-  void ended(Wire* wire) {
+  // In one write, for who takes it: what a full house does for those outside must cost it little.
+  void turnAway(const Fd& fd, const std::string& host, Crowd::Verdict verdict) {
+    static constexpr std::string_view kText =
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 26\r\n"
+        "retry-after: 5\r\nconnection: close\r\n\r\nToo many connections here.";
+    ++(verdict == Crowd::Verdict::full ? refused.full : refused.ofAddress);
+    refused.last = host;
+    if (certificates) return;
+    char request[4096];  // one that was not read would have the answer overtaken by a reset
+    (void)::recv(fd.get(), request, sizeof(request), MSG_DONTWAIT);
+    (void)::send(fd.get(), kText.data(), kText.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+
+  void ended(Wire* wire, const std::string& host) {
     wires.erase(wire->shared_from_this());
-    roomAgain.notifyAll();
+    crowd.leave(host);
     serving->changed.notifyAll();
+  }
+
+  void tellOfRefused(Instant now) {
+    const std::uint64_t all = refused.full + refused.ofAddress;
+    const bool news = all > told.full + told.ofAddress;
+    if (!news || !serving->options.onRefused || (toldAt && now - *toldAt < kTellEvery)) return;
+    serving->options.onRefused({refused.full - told.full, refused.ofAddress - told.ofAddress, refused.last});
+    told = refused;
+    toldAt = now;
   }
 
   static Task<void> sweepLoop(std::shared_ptr<Impl> self, Nanos every) {
@@ -309,6 +340,7 @@ struct Door::Impl : std::enable_shared_from_this<Door::Impl> {
       const Instant now = instantNow();
       const std::vector<std::shared_ptr<Wire>> all(self->wires.begin(), self->wires.end());
       for (const auto& wire : all) wire->tick(now);
+      self->tellOfRefused(now);
     }
   }
 
@@ -319,7 +351,6 @@ struct Door::Impl : std::enable_shared_from_this<Door::Impl> {
       if (!listener->unlinkPath.empty()) ::unlink(listener->unlinkPath.c_str());
     }
     listeners.clear();
-    roomAgain.notifyAll();
   }
 
   void drainWires(bool force) {
@@ -354,7 +385,9 @@ struct Door::Impl : std::enable_shared_from_this<Door::Impl> {
   std::optional<Certificates> certificates;
   std::list<std::shared_ptr<Listener>> listeners;
   std::unordered_set<std::shared_ptr<Wire>> wires;
-  Notifier roomAgain;
+  Crowd crowd;
+  RefusedConnections refused, told;
+  std::optional<Instant> toldAt;
   Notifier stop;
   bool sweeping = false;
   bool closed = false;
@@ -394,5 +427,7 @@ Result<void> Door::adopt(Fd listening) { return impl_->take(std::move(listening)
 Task<void> Door::drain(Nanos grace) { return Impl::drain(impl_, grace); }
 
 std::size_t Door::connections() const { return impl_->wires.size(); }
+
+const RefusedConnections& Door::refused() const { return impl_->refused; }
 
 }  // namespace gridiron::net

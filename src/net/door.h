@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -10,6 +12,11 @@
 
 namespace gridiron::net {
 
+struct RefusedConnections {
+  std::uint64_t full = 0, ofAddress = 0;  // beyond maxConnections, maxOfAddress
+  std::string last;                       // who was refused last
+};
+
 struct DoorOptions {
   // With TLS a plaintext connection is still recognised and served. The first certificate is shown to who asks for no
   // name, or for one that no certificate has. Files that change are read again within seconds.
@@ -18,7 +25,12 @@ struct DoorOptions {
   std::function<void(const Result<void>&)> onCertificates;
   // What these say of whom they speak for is believed: X-Forwarded-*, Forwarded, and PROXY protocol 2 before all else.
   TrustedPeers trusted;
+  // Who comes when there are so many gets 503 (nothing, at a door with TLS) and is closed. Trusted peers have a tenth
+  // more.
   std::size_t maxConnections = 10'000;
+  std::size_t maxOfAddress = 0;  // connections of one address that is not trusted; 0: any number
+  // Some were refused since the last time; at most once a minute.
+  std::function<void(const RefusedConnections&)> onRefused;
   std::size_t maxHeaderBytes = 64 * 1024;        // above: 431
   std::size_t maxBufferedBody = 1024 * 1024;     // per request, before the peer is held back
   Nanos headTimeout = std::chrono::seconds(20);  // a head that is not complete by then: 408 and closed
@@ -46,6 +58,8 @@ class Door {
   Task<void> drain(Nanos grace);
 
   std::size_t connections() const;
+  // Since it began.
+  const RefusedConnections& refused() const;
 
  private:
   struct Impl;

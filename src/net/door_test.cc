@@ -453,19 +453,56 @@ TEST_F(DoorTest, DrainCutsWhatDoesNotEndWithinItsGrace) {
   EXPECT_TRUE(until(peer, [&] { return drained && gone && peer.closed; }));
 }
 
-TEST_F(DoorTest, ConnectionsBeyondTheMostWaitTheirTurn) {
+TEST_F(DoorTest, WhoComesWhenItIsFullIsToldSoAndThereIsRoomAgainWhenSomebodyHasGone) {
   DoorOptions options;
   options.maxConnections = 2;
+  int told = 0;
+  options.onRefused = [&](const RefusedConnections& refused) {
+    ++told;
+    EXPECT_EQ(refused.full, 1u);
+    EXPECT_EQ(refused.last, "127.0.0.1");
+  };
+  options.idleTimeout = 1s;  // swept, and told of, every 125 ms
   serve(mirror, options);
   RawPeer first(address_);
   RawPeer second(address_);
-  RawPeer third(address_);
-  third.say("GET /third HTTP/1.1\r\nHost: a\r\n\r\n");
-  until(third, [&] { return door_->connections() == 2; });
-  io_.run_for(20ms);
-  EXPECT_EQ(door_->connections(), 2u);
+  until(second, [&] { return door_->connections() == 2; });
+  EXPECT_THAT(talkUntilClosed("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), StartsWith("HTTP/1.1 503 "));
+  EXPECT_EQ(door_->refused().full, 1u);
+  EXPECT_TRUE(until(first, [&] { return told == 1; }));
   first.hangUp();
-  EXPECT_TRUE(until(third, [&] { return third.heard.ends_with("GET /third|"); }));
+  EXPECT_TRUE(until(second, [&] { return door_->connections() == 1; }));
+  EXPECT_THAT(talk("GET /third HTTP/1.1\r\nHost: a\r\n\r\n", "GET /third|"), StartsWith("HTTP/1.1 200 "));
+}
+
+TEST_F(DoorTest, AnAddressThatFillsItsNumberWithHalfRequestsGetsItBackWhenTheyTimeOut) {
+  DoorOptions options;
+  options.maxOfAddress = 2;
+  options.headTimeout = 200ms;
+  serve(mirror, options);
+  RawPeer first(address_);
+  RawPeer second(address_);
+  first.say("GET / HT");
+  second.say("POST / HTTP/1.1\r\nHo");
+  until(second, [&] { return door_->connections() == 2; });
+  EXPECT_THAT(talkUntilClosed("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), StartsWith("HTTP/1.1 503 "));
+  EXPECT_EQ(door_->refused().ofAddress, 1u);
+  EXPECT_TRUE(until(first, [&] { return first.closed; }));
+  EXPECT_THAT(first.heard, StartsWith("HTTP/1.1 408 "));
+  first.hangUp();
+  EXPECT_TRUE(until(second, [&] { return door_->connections() < 2; }));
+  EXPECT_THAT(talk("GET /in HTTP/1.1\r\nHost: a\r\n\r\n", "GET /in|"), StartsWith("HTTP/1.1 200 "));
+}
+
+TEST_F(DoorTest, TrustedPeersHaveAnyNumberOfConnections) {
+  DoorOptions options;
+  options.maxOfAddress = 1;
+  options.trusted = *TrustedPeers::parse({"127.0.0.0/8"});
+  serve(mirror, options);
+  RawPeer first(address_);
+  RawPeer second(address_);
+  EXPECT_TRUE(until(second, [&] { return door_->connections() == 2; }));
+  EXPECT_EQ(door_->refused().ofAddress, 0u);
 }
 
 TEST_F(DoorTest, AUnixSocketIsServedAndAStaleOneReplaced) {

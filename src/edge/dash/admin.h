@@ -12,6 +12,7 @@
 #include "edge/schedules.h"
 #include "fleet/fleet.h"
 #include "meter/meter.h"
+#include "net/door.h"
 #include "net/http.h"
 #include "store/store.h"
 
@@ -43,6 +44,7 @@ struct AdminParts {
   std::string version;
   const RequestBook* book = nullptr;           // null: requests are not counted
   std::function<std::size_t()> connections{};  // of the door; unset: not known
+  std::function<net::RefusedConnections()> refusedConnections{};
 };
 
 // The facts and verbs behind the `gridiron` commands and the page's JSON (docs/formats.md). It trusts whoever asks: its

@@ -121,6 +121,13 @@ std::string metricsText(const AdminParts& parts) {
     text.about("gridiron_connections", "gauge", "Connections of the door.");
     text.put("gridiron_connections", {}, parts.connections());
   }
+  if (parts.refusedConnections) {
+    const net::RefusedConnections refused = parts.refusedConnections();
+    text.about("gridiron_connections_refused_total", "counter",
+               "Connections that were too many, in all or of a client.");
+    text.put("gridiron_connections_refused_total", {{"reason", "full"}}, refused.full);
+    text.put("gridiron_connections_refused_total", {{"reason", "client"}}, refused.ofAddress);
+  }
   return text.finish();
 }
 

@@ -1,11 +1,11 @@
 #include "edge/http/limits.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <sstream>
+
+#include "net/crowd.h"
 
 namespace gridiron::edge {
 namespace {
@@ -120,12 +120,6 @@ Nanos RateTable::ask(const std::string& key, const Rate& rate, Time now) {
   return Nanos::zero();
 }
 
-std::string limitedAddress(const std::string& host) {
-  in6_addr six{};
-  if (host.find(':') == std::string::npos || ::inet_pton(AF_INET6, host.c_str(), &six) != 1) return host;
-  return std::string(reinterpret_cast<const char*>(six.s6_addr), 8);
-}
-
 void RequestLimiter::tell(const Function& function, const std::string& key, const std::string& line) {
   static constexpr Rate kOften{1, std::chrono::minutes(1), 1};
   if (!parts_.tell || told_.ask(key, kOften, parts_.clock.now()) > Nanos::zero()) return;
@@ -149,7 +143,7 @@ RequestLimiter::Verdict RequestLimiter::askForAddress(const Function& function, 
                                                       const std::string& host) {
   ASSIGN_OR_RETURN(const std::optional<LimitRule> rule, ruleOf(function, method));
   if (!rule || rule->client.count == 0) return std::optional<Refusal>();
-  const std::string key = function.id.str() + '/' + method + '/' + limitedAddress(host);
+  const std::string key = function.id.str() + '/' + method + '/' + net::networkOf(host);
   const Nanos wait = addresses_.ask(key, rule->client, parts_.clock.now());
   if (wait == Nanos::zero()) return std::optional<Refusal>();
   return refuse(function, method,

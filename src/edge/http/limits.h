@@ -66,9 +66,6 @@ class RateTable {
   std::list<std::string> order_;  // asked longest ago first
 };
 
-// What counts as one address: an IPv4 one, or the /64 of an IPv6 one, which is what one customer has at least.
-std::string limitedAddress(const std::string& host);
-
 struct LimiterParts {
   const Clock& clock;
   // An error closes the function to everybody.

@@ -53,13 +53,6 @@ TEST(RateTable, WhoIsRefusedAgainAndAgainStaysKnownWhileOthersCome) {
   }
 }
 
-TEST(Limits, AnAddressIsAnIPv4OneOrTheNetworkOfAnIPv6One) {
-  EXPECT_EQ(limitedAddress("192.0.2.1"), "192.0.2.1");
-  EXPECT_EQ(limitedAddress("2001:db8:1:2::1"), limitedAddress("2001:db8:1:2:ffff::9"));
-  EXPECT_NE(limitedAddress("2001:db8:1:2::1"), limitedAddress("2001:db8:1:3::1"));
-  EXPECT_EQ(limitedAddress("unix"), "unix");
-}
-
 struct Bad {
   const char* text;
   const char* why;
