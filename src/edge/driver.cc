@@ -9,6 +9,12 @@ namespace gridiron::edge {
 
 using namespace std::chrono_literals;
 
+namespace {
+
+constexpr Nanos kBetweenTurns = 2ms;
+
+}  // namespace
+
 struct Driver::State : std::enable_shared_from_this<State> {
   State(asio::io_context& loop, Calls& c, Fleet& f, Apps& a, Meter& m)
       : io(loop),
@@ -17,19 +23,27 @@ struct Driver::State : std::enable_shared_from_this<State> {
         apps(a),
         meter(m),
         timer(loop.get_executor()),
+        pause(loop.get_executor()),
         housekeeping(loop.get_executor()) {}
 
-  // A turn soon, one however often it is asked for.
+  // A turn soon, one however often it is asked for: at once after a pause, else when the last one is kBetweenTurns ago.
+  // A turn looks at every function and container, and each request asks for three.
   void wake() {
     if (posted || ended) return;
     posted = true;
-    asio::post(io, [self = shared_from_this()] {
-      self->posted = false;
-      if (!self->ended) self->turn();
-    });
+    const Nanos rest = std::min<Nanos>(lastTurn + kBetweenTurns - clock.now(), kBetweenTurns);
+    if (rest <= 0ms) {
+      asio::post(io, [self = shared_from_this()] { self->turn(); });
+      return;
+    }
+    pause.expires_after(rest);
+    pause.async_wait([self = shared_from_this()](const boost::system::error_code&) { self->turn(); });
   }
 
   void turn() {
+    posted = false;
+    if (ended) return;
+    lastTurn = clock.now();
     calls.expire();
     fleet.step();
     const auto due = earliest(calls.nextDeadline(), fleet.nextDeadline());
@@ -79,6 +93,8 @@ struct Driver::State : std::enable_shared_from_this<State> {
   SystemClock clock;
   std::vector<std::function<void()>> alsoEachSecond;
   Timer timer;
+  Timer pause;
+  Time lastTurn{};
   Timer housekeeping;
   bool posted = false;
   bool ended = false;
@@ -94,6 +110,7 @@ Driver::Driver(asio::io_context& io, Calls& calls, Fleet& fleet, Apps& apps, Met
 Driver::~Driver() {
   state_->ended = true;
   state_->timer.cancel();
+  state_->pause.cancel();
   state_->housekeeping.cancel();
   state_->fleet.onWork([] {});
 }
