@@ -3,6 +3,7 @@
 // GET: 100 bytes of JSON; of /stream: 1 GiB, as fast as it is taken. POST: the body, as it comes. gRPC: every message
 // back; a path that ends in /Fail fails, one in /Hang never ends. With BENCH_UPSTREAM set, to the path of a unix
 // socket, everything is passed on to the HTTP/1.1 server that listens there.
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -107,6 +108,7 @@ class LocalUpstreams final : public Upstreams {
     to.sun_family = AF_UNIX;
     path_.copy(to.sun_path, sizeof to.sun_path - 1);
     if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) co_return errnoError("connect");
+    (void)::fcntl(fd.get(), F_SETFL, O_NONBLOCK);
     co_return Upstream::open(io_, std::move(fd));
   }
   void keep(std::shared_ptr<Upstream> upstream) override { kept_.push_back(std::move(upstream)); }
