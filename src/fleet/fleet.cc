@@ -85,6 +85,7 @@ void Fleet::deploy(const FunctionId& id) {
   entry.deployed = true;
   entry.withdrawn = false;
   impl_->prepareOn(nullptr, *function);
+  impl_->onWorkers([&](WorkerPort& port) { port.forgetOlder(id, function->definitionId); });
   impl_->supersede(id, entry, std::move(function));
   impl_->work();
 }
@@ -92,8 +93,12 @@ void Fleet::deploy(const FunctionId& id) {
 void Fleet::Impl::prepareOn(WorkerPort* port, const Function& function) {
   if (function.isBuilder || function.image.empty() || function.clientVersion.empty()) return;
   if (port != nullptr) return port->prepare(function);
+  onWorkers([&](WorkerPort& each) { each.prepare(function); });
+}
+
+void Fleet::Impl::onWorkers(const std::function<void(WorkerPort&)>& act) {
   for (auto& [id, entry] : workers) {
-    if (entry.port) entry.port->prepare(function);
+    if (entry.port) act(*entry.port);
   }
 }
 
@@ -109,6 +114,7 @@ void Fleet::withdraw(const FunctionId& id, const std::string& why) {
   for (const auto& instance : all) {
     if (auto* record = impl_->find(instance)) impl_->drain(*record, why);
   }
+  impl_->onWorkers([&](WorkerPort& port) { port.forgetOlder(id, {}); });
   impl_->failWithdrawn();
   impl_->work();
 }
@@ -125,6 +131,7 @@ void Fleet::stopApp(const AppId& app, const std::string& why) {
     instances.push_back(id);
   }
   for (const auto& id : functions) withdraw(id, why);
+  impl_->onWorkers([&](WorkerPort& port) { port.forgetApp(app); });
   for (const auto& id : instances) {
     if (auto* record = impl_->find(id)) impl_->stopNow(*record, impl_->options.defaultGrace, why);
   }

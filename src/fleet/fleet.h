@@ -37,7 +37,12 @@ struct StartOrder {
   ImageId image;
   std::string clientVersion;
   bool needsFastapi = false;
-  bool lane = false;               // it gets a door of its own for web requests
+  bool lane = false;  // it gets a door of its own for web requests
+  // Its process may be kept as a memory snapshot, and go on from one of the same digest: of all that is known here of a
+  // container but which one it is. "": it may not.
+  std::string snapshot;
+  AppId app;
+  DefinitionId definition;
   std::string containerArguments;  // serialized for the client's entrypoint
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::pair<std::string, std::string>> secrets;  // over `environment`; masked in logs
@@ -67,6 +72,9 @@ class WorkerPort {
   virtual void signal(const InstanceId& instance, int signo) = 0;
   // Containers of the function are to be expected: what makes their starts short may be made ready.
   virtual void prepare(const Function& /*function*/) {}
+  // Memory snapshots of the function that are of another definition than this are of no use any more.
+  virtual void forgetOlder(const FunctionId& /*function*/, const DefinitionId& /*inForce*/) {}
+  virtual void forgetApp(const AppId& /*app*/) {}  // nor any of the app
 };
 
 struct ExitInfo {

@@ -93,6 +93,7 @@ struct Fleet::Impl {
   void countFailure(Record& record, const Outcome& outcome, int tolerated);
   // The worker behind `port`, or every one that is there, is told to expect containers of the function.
   void prepareOn(WorkerPort* port, const Function& function);
+  void onWorkers(const std::function<void(WorkerPort&)>& act);
   // `function` is the definition in force from now on; containers of others go.
   void supersede(const FunctionId& id, Served& entry, std::shared_ptr<const Function> function);
   bool hasReady(const FunctionId& function) const;

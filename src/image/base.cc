@@ -51,16 +51,20 @@ Error notHere(const std::string& tag) {
                    tag, had);
 }
 
+void addAptOptions(const HostSettings& host, std::vector<std::string>& argv) {
+  for (const std::string& option : host.aptOptions) {
+    // The bundle lies at its own path in build steps only; here apt is the host's.
+    if (option.find(kBuildFiles) == std::string::npos) argv.push_back("--aptopt=" + option);
+  }
+}
+
 // The official images: an empty base in all but the interpreter.
 std::vector<std::string> mmdebstrapArgv(const Wanted& wanted, const std::string& target, const HostSettings& host,
                                         bool updates) {
   std::vector<std::string> argv{"mmdebstrap", "--variant=minbase", "--quiet", "--mode=auto"};
   argv.push_back(wanted.python.empty() ? "--include=ca-certificates"
                                        : "--include=ca-certificates,python3,python3-pip,python3-venv");
-  for (const std::string& option : host.aptOptions) {
-    // The bundle lies at its own path in build steps only; here apt is the host's.
-    if (option.find(kBuildFiles) == std::string::npos) argv.push_back("--aptopt=" + option);
-  }
+  addAptOptions(host, argv);
   for (const char* option :
        {"path-exclude=/usr/share/man/*", "path-exclude=/usr/share/info/*", "path-exclude=/usr/share/doc/*",
         "path-include=/usr/share/doc/*/copyright", "path-exclude=/usr/share/locale/*", "force-unsafe-io"}) {
@@ -88,11 +92,11 @@ std::vector<std::string> mmdebstrapArgv(const Wanted& wanted, const std::string&
   return argv;
 }
 
-Result<void> runMmdebstrap(const Wanted& wanted, const std::string& work, const HostSettings& host, bool updates,
+Result<void> runMmdebstrap(std::vector<std::string> argv, const std::string& suite, const std::string& work,
                            const BuildLog& log) {
   removeTree(work + "/root");
   Command command;
-  command.argv = mmdebstrapArgv(wanted, work + "/root", host, updates);
+  command.argv = std::move(argv);
   command.environment = {{"TMPDIR", work}, {"LC_ALL", "C.UTF-8"}, {"DEBIAN_FRONTEND", "noninteractive"}};
   command.withoutEnvironment = {"PYTHONDONTWRITEBYTECODE", "PIP_FIND_LINKS", "PYTHONPATH", "PYTHONHOME"};
   command.timeout = std::chrono::minutes(20);
@@ -103,16 +107,17 @@ Result<void> runMmdebstrap(const Wanted& wanted, const std::string& work, const 
   }
   if (finished->exitCode == 0) return {};
   const std::string& all = finished->output;
-  return makeError(Code::unavailable, "mmdebstrap {} ended with {}{}: …{}", wanted.suite, finished->exitCode,
+  return makeError(Code::unavailable, "mmdebstrap {} ended with {}{}: …{}", suite, finished->exitCode,
                    finished->timedOut ? " (out of time)" : "", all.substr(all.size() - std::min(all.size(), 1500UL)));
 }
 
 Result<void> makeRoot(const Wanted& wanted, const std::string& target, const std::string& folder,
                       const HostSettings& host, const BuildLog& log) {
   ASSIGN_OR_RETURN(const WorkDirectory work, WorkDirectory::make(folder));
-  Result<void> made = runMmdebstrap(wanted, work.path(), host, true, log);
+  const std::string root = work.path() + "/root";
+  Result<void> made = runMmdebstrap(mmdebstrapArgv(wanted, root, host, true), wanted.suite, work.path(), log);
   // A suite out of support has lost its -updates and -security on some mirrors.
-  if (!made.ok()) made = runMmdebstrap(wanted, work.path(), host, false, log);
+  if (!made.ok()) made = runMmdebstrap(mmdebstrapArgv(wanted, root, host, false), wanted.suite, work.path(), log);
   RETURN_IF_ERROR(made);
   return renamePath(work.path() + "/root", target);
 }
@@ -187,6 +192,22 @@ Result<Base> bootstrap(const std::string& tag, const std::string& cacheDirectory
   log(fmt::format("{} is answered by a base from the Debian mirror: {}{}\n", tag, wanted.suite,
                   version.empty() ? "" : ", Python " + version));
   return baseOf(wanted, root, name, version);
+}
+
+std::string criuTree(const std::string& cacheDirectory) { return cacheDirectory + "/bases/criu-trixie-r1"; }
+
+Result<void> bootstrapCriu(const std::string& cacheDirectory, const HostSettings& host, const BuildLog& log) {
+  const std::string suite = "trixie", tree = criuTree(cacheDirectory);
+  ASSIGN_OR_RETURN(const FileLock lock, FileLock::take(tree + ".lock"));
+  if (::access(tree.c_str(), F_OK) == 0) return {};
+  ASSIGN_OR_RETURN(const WorkDirectory work, WorkDirectory::make(cacheDirectory + "/bases"));
+  // Unpacked only: nothing of it is run but criu.
+  std::vector<std::string> argv{"mmdebstrap", "--variant=extract", "--quiet", "--mode=auto", "--include=criu"};
+  addAptOptions(host, argv);
+  argv.insert(argv.end(), {suite, work.path() + "/root"});
+  if (!host.aptSources.empty()) argv.push_back("deb " + host.aptSources[0] + " " + suite + " main");
+  RETURN_IF_ERROR(runMmdebstrap(std::move(argv), suite, work.path(), log));
+  return renamePath(work.path() + "/root", tree);
 }
 
 }  // namespace gridiron::image

@@ -31,4 +31,10 @@ Result<Wanted> bootstrappable(const std::string& tag);
 Result<Base> bootstrap(const std::string& tag, const std::string& cacheDirectory, const HostSettings& host,
                        const BuildLog& log);
 
+// Where bootstrapCriu() puts it: a tree with usr/sbin/criu and its libraries, of a Debian whose criu suits the kernels
+// of today.
+std::string criuTree(const std::string& cacheDirectory);
+// Makes it from the host's Debian mirror unless it is there: some seconds, 30 MB.
+Result<void> bootstrapCriu(const std::string& cacheDirectory, const HostSettings& host, const BuildLog& log);
+
 }  // namespace gridiron::image

@@ -80,6 +80,9 @@ class Images {
   // `changes`, an overlay upper of the same file system, becomes its topmost layer by rename; the rest is the base's.
   Result<Built> commit(const std::string& imageId, const std::string& baseImageId, const std::string& changes);
 
+  // What memory snapshots are made with, at criuTree(cacheDirectory), unless it is there.
+  Result<void> fetchCriu(const BuildLog& log);
+
   // Directories to be mounted for a client version on an image (protocol.md §3.6): the client package (→ /pkg) and the
   // dependencies for the image's Python and builder version (→ /__modal/deps), from wheels, .pyc compiled, fetched
   // once.

@@ -211,6 +211,11 @@ Result<Built> Images::commit(const std::string& imageId, const std::string& base
   return impl_->finish(imageId, base, b.builderVersion);
 }
 
+Result<void> Images::fetchCriu(const BuildLog& log) {
+  ASSIGN_OR_RETURN(const HostSettings* host, impl_->host());
+  return bootstrapCriu(impl_->options.cacheDirectory, *host, log);
+}
+
 Result<Images::ClientPackage> Images::clientPackage(const std::string& clientVersion, const Built& image,
                                                     bool needsFastapi, const BuildLog& log) {
   return impl_->packages().client(clientVersion, image, needsFastapi, log);

@@ -45,6 +45,8 @@ struct Settings {
   bool fastLane = true;                        // web requests go to containers by sockets of their own, where they can
   std::optional<std::int64_t> zygoteMemoryMb;  // of the processes that cold starts are forked from; 0 = every start is
                                                // plain; nothing: as the machine allows
+  std::int64_t snapshotSpaceMb = 0;            // of all memory snapshots on disk; 0 = there are none
+  std::string criuRoot;                        // a folder with usr/sbin/criu and its libraries; "" = found or fetched
   Nanos clientSilence{};                       // after which an app that lives with its client is stopped
   Nanos stopGrace{};  // what running containers get between SIGTERM and SIGKILL when the grid ends
   // What may wait at most; who asks for more is told to come back later.

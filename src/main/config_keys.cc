@@ -240,6 +240,15 @@ Result<Nanos> readDuration(const std::string& text) {
   return std::chrono::duration_cast<Nanos>(std::chrono::duration<double>(number * known->second));
 }
 
+Result<void> snapshotSpace(Settings& s, const std::string& text) {
+  std::int64_t number = 0;
+  auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failed != std::errc{} || end != text.data() + text.size() || number < 0 || number > 1'000'000'000)
+    return bad(text, "a number of MiB (0 turns memory snapshots off)");
+  s.snapshotSpaceMb = number;
+  return {};
+}
+
 Result<void> zygoteMemory(Settings& s, const std::string& text) {
   s.zygoteMemoryMb.reset();
   if (text == "auto") return {};
@@ -358,6 +367,14 @@ const std::vector<SettingKey>& settingKeys() {
         "1024"},
        [](S) -> std::string { return "auto"; },
        zygoteMemory},
+      {{"snapshot_space", "MiB on disk for memory snapshots (enable_memory_snapshot=True); 0: there are none"},
+       [](S) -> std::string { return "10240"; },
+       snapshotSpace},
+      {{"criu_root",
+        "folder with usr/sbin/criu and its libraries, for memory snapshots; empty: the machine's, where it is new "
+        "enough, or one from the Debian mirror"},
+       [](S) -> std::string { return ""; },
+       optionalPath<&Settings::criuRoot>},
       {{"client_silence", "an app of `modal run` or `modal serve` ends when its client was not heard of for so long"},
        [](S) -> std::string { return "60s"; },
        duration<&Settings::clientSilence>},

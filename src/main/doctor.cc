@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <thread>
 
+#include "image/base.h"
+#include "main/local_worker.h"
 #include "sandbox/sandbox.h"
 
 namespace gridiron {
@@ -164,6 +166,30 @@ void examineGpus(std::vector<Finding>& findings) {
   findings.push_back({count ? Level::ok : Level::note, "GPUs", count ? names : "a driver, but no GPU", ""});
 }
 
+void examineSnapshots(std::vector<Finding>& findings, const Settings& settings) {
+  const std::string root = criuRoot(settings), fetched = image::criuTree(settings.cache);
+  Finding finding{Level::ok, "memory snapshots", "", ""};
+  if (settings.snapshotSpaceMb == 0) {
+    finding = {Level::note, "memory snapshots", "off: every start of a function that wants them is a plain one",
+               "set snapshot_space to some MiB"};
+  } else if (::access((root + "/usr/sbin/criu").c_str(), X_OK) == 0) {
+    const Result<std::string> version = sandbox::checkCriu(root);
+    finding.detail = version.ok() ? *version + ", at " + root : version.error().message;
+    if (!version.ok()) {
+      finding.level = Level::warning;
+      finding.advice = "starts are plain ones meanwhile; name another criu (4 or newer) with criu_root";
+    }
+  } else if (root == fetched && onPath("mmdebstrap")) {
+    finding.detail = "criu is fetched from the Debian mirror when a function first wants one (30 MB, to " + root + ")";
+  } else {
+    finding.level = Level::warning;
+    finding.detail = "no criu at " + root + ": starts of functions that want them are plain ones";
+    finding.advice = root == fetched ? "apt-get install mmdebstrap, and it is fetched when first needed"
+                                     : "install criu 4 or newer there, or leave criu_root empty";
+  }
+  findings.push_back(finding);
+}
+
 void examineDoor(std::vector<Finding>& findings, const Settings& settings) {
   bool loopback = settings.listen.starts_with("127.") || settings.listen.starts_with("[::1]");
   bool tls = !settings.tlsCertificate.empty();
@@ -192,6 +218,7 @@ std::vector<Finding> examineHost(const Settings& settings) {
   examineDisk(findings, "data", settings.data, 20);
   examineDisk(findings, "cache", settings.cache, 10);
   examinePrograms(findings);
+  examineSnapshots(findings, settings);
   examineDoor(findings, settings);
   examineGpus(findings);
   return findings;

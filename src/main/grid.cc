@@ -224,6 +224,11 @@ edge::WorkerLinks::Hooks Grid::Impl::linkHooks() {
           .lanes =
               [this](const WorkerId& worker, const std::string& folder) {
                 if (settings.fastLane) lanes->workerFolder(worker, folder);
+              },
+          .appLives =
+              [this](const AppId& id) {
+                const App* app = catalog->apps().find(id);
+                return app != nullptr && isLive(app->state);
               }};
 }
 

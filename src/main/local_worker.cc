@@ -12,6 +12,8 @@
 #include "base/id.h"
 #include "base/loop.h"
 #include "base/priority.h"
+#include "base/subprocess.h"
+#include "image/base.h"
 #include "sandbox/sandbox.h"
 #include "worker/image_shelf.h"
 #include "worker/worker.h"
@@ -61,6 +63,7 @@ sandbox::Sandboxes::Options sandboxOptions(const Settings& settings, const Local
   out.gridHost = options.gridHost;
   out.gridPort = options.gridPort;
   out.instance = instance;
+  out.criuRoot = criuRoot(settings);
   return out;
 }
 
@@ -77,6 +80,12 @@ worker::Options workerOptions(const Settings& settings, const LocalWorker::Optio
   const auto lane = besideBinary("gridiron-fast-lane.py");
   if (!lane.ok()) spdlog::warn("there is no fast lane: {}", lane.error().message);
   if (lane.ok()) out.laneProgram = *lane;
+  const auto snapshots = besideBinary("gridiron-snapshot.py");
+  if (!snapshots.ok()) spdlog::warn("there are no memory snapshots: {}", snapshots.error().message);
+  if (snapshots.ok()) out.snapshotProgram = *snapshots;
+  out.snapshotBytes = settings.snapshotSpaceMb << 20;
+  out.criuRoot = criuRoot(settings);
+  out.fetchCriu = out.criuRoot == image::criuTree(settings.cache);
   const std::int64_t machine = static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
   out.zygoteMemoryBytes =
       settings.zygoteMemoryMb ? *settings.zygoteMemoryMb << 20 : worker::Zygotes::memoryFor(machine);
@@ -93,6 +102,19 @@ image::Images::Options imageOptions(const Settings& settings) {
 }
 
 }  // namespace
+
+std::string criuRoot(const Settings& settings) {
+  if (!settings.criuRoot.empty()) return settings.criuRoot;
+  static const bool suits = [] {
+    Command ask;
+    ask.argv = {"/usr/sbin/criu", "--version"};
+    ask.timeout = std::chrono::seconds(5);
+    const auto version = runCommand(ask);
+    const auto at = version.ok() ? version->output.find("Version: ") : std::string::npos;
+    return at != std::string::npos && std::atoi(version->output.c_str() + at + 9) >= 4;
+  }();
+  return suits ? "/" : image::criuTree(settings.cache);
+}
 
 struct LocalWorker::Impl {
   std::unique_ptr<sandbox::Sandboxes> sandboxes;

@@ -30,4 +30,8 @@ class LocalWorker {
   std::unique_ptr<Impl> impl_;
 };
 
+// Where memory snapshots find criu: as set, or "/" where the machine's own is new enough, or the tree in the cache that
+// is fetched when it is first needed.
+std::string criuRoot(const Settings& settings);
+
 }  // namespace gridiron

@@ -20,14 +20,18 @@
 #include <filesystem>
 #include <optional>
 
+#include "base/subprocess.h"
 #include "sandbox/mapping.h"
+#include "sandbox/sandbox.h"
 
 namespace gridiron::sandbox {
 namespace {
 
 constexpr int kPid = 32000;  // of CRIU in the container: the low ones are wanted by what it restores
 constexpr int kFirstInherited = 100;
-constexpr const char* kLoader = "lib64/ld-linux-x86-64.so.2";
+constexpr const char* kLoader = "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
+constexpr const char* kLibraries = "/usr/lib/x86_64-linux-gnu";
+constexpr const char* kProgram = "/usr/sbin/criu";
 constexpr int kNamespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET;
 
 // What the forked processes need; made before, for they may not allocate.
@@ -77,6 +81,9 @@ struct Prepared {
   const long pid = ::syscall(SYS_clone3, &args, sizeof args);
   if (pid < 0) ::_exit(76);
   if (pid == 0) become(run);
+  // Other credentials have taken that back; and what is open is the worker's, whose end must end it.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  ::close_range(0, ~0U, 0);
   int status = 0;
   while (::waitpid(static_cast<pid_t>(pid), &status, 0) < 0 && errno == EINTR) {
   }
@@ -108,7 +115,7 @@ Result<void> run(const CriuRun& what, bool joinsUsers, std::vector<std::string> 
   if (!log.valid() || !openRoot.valid() || !openImages.valid()) return errnoError("prepare to run criu");
   const std::string tree = "/proc/self/fd/" + std::to_string(openRoot.get());
   Prepared prepared{openRoot.get(), what.init, log.get(), joinsUsers, what.cgroups, what.inherited, {}, {}};
-  prepared.texts = {kLoader, "--library-path", tree + "/usr/lib/x86_64-linux-gnu", tree + "/usr/sbin/criu"};
+  prepared.texts = {kLoader, "--library-path", tree + kLibraries, tree + kProgram};
   prepared.texts.insert(prepared.texts.end(), arguments.begin(), arguments.end());
   prepared.texts.insert(prepared.texts.end(),
                         {"-D", "/proc/self/fd/" + std::to_string(openImages.get()), "--manage-cgroups=ignore", "-v2"});
@@ -273,6 +280,25 @@ Result<void> criuRestore(const CriuRun& what, const std::vector<std::string>& st
     arguments.push_back("fd[" + std::to_string(kFirstInherited + static_cast<int>(i)) + "]:" + streams[i]);
   }
   return run(what, true, std::move(arguments));
+}
+
+Result<std::string> checkCriu(const std::string& root) {
+  const auto ask = [&root](const char* what) -> Result<Finished> {
+    Command command;
+    command.argv = {root + "/" + kLoader, "--library-path", root + kLibraries, root + kProgram, what};
+    command.environment = {{"CRIU_FAULT", "130"}};
+    command.timeout = std::chrono::seconds(10);
+    return runCommand(command);
+  };
+  ASSIGN_OR_RETURN(const Finished version, ask("--version"));
+  const std::size_t at = version.output.find("Version: ");
+  if (version.exitCode != 0 || at == std::string::npos)
+    return makeError(Code::failedPrecondition, "{}{} does not run: {}", root, kProgram, version.output);
+  const std::string number = version.output.substr(at + 9, version.output.find('\n', at) - at - 9);
+  ASSIGN_OR_RETURN(const Finished checked, ask("check"));
+  if (checked.exitCode == 0) return "criu " + number;
+  return makeError(Code::failedPrecondition, "criu {} at {} does not suit this kernel: {}", number, root,
+                   checked.output.substr(0, 400));
 }
 
 }  // namespace gridiron::sandbox

@@ -140,6 +140,9 @@ struct HostFacts {
 };
 HostFacts probeHost();
 
+// Whether the criu in the tree `root` (Sandboxes::Options::criuRoot) suits this kernel: "criu 4.1.1", or why not.
+Result<std::string> checkCriu(const std::string& root);
+
 // A process in a plain chroot, whose root directory is no mount point, can neither give containers a root of their own
 // nor user namespaces. Makes the directory a mount and the root of a mount namespace of this process's own; does
 // nothing where it is a mount already. For root, while the process has one thread. Repeatable.

@@ -1,8 +1,13 @@
 #include "wire/container_arguments.h"
 
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
+
+#include "base/digest.h"
 
 namespace gridiron::wire {
 namespace {
@@ -77,6 +82,25 @@ bool mayHaveLane(const Function& function, const App& app) {
   return function.web.kind != WebKind::none || std::any_of(function.methods.begin(), function.methods.end(), isWeb);
 }
 
+// Of a function that lives as long as its app is deployed: another start will come, which can go on from what is kept.
+bool mayHaveSnapshot(const Function& function, const App& app, const api::Function& definition) {
+  return definition.checkpointing_enabled() && app.state == AppState::deployed && !function.singleUse &&
+         !function.isBuilder && !function.clientVersion.empty();
+}
+
+// Of the arguments of all containers that a snapshot of one could become.
+std::string digestOf(api::ContainerArguments arguments, const Function& function) {
+  arguments.clear_task_id();
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream text(&bytes);
+    google::protobuf::io::CodedOutputStream out(&text);
+    out.SetSerializationDeterministic(true);
+    arguments.SerializeToCodedStream(&out);
+  }
+  return sha256(function.definitionId.str() + '\0' + bytes).hex();
+}
+
 }  // namespace
 
 api::AppLayout writeLayout(const App& app, const Functions& functions, const HandleWriter& handle) {
@@ -88,8 +112,8 @@ api::AppLayout writeLayout(const App& app, const Functions& functions, const Han
   return out;
 }
 
-Result<std::string> containerArguments(const Instance& instance, const Function& function, const App& app,
-                                       const Functions& functions, const HandleWriter& handle) {
+Result<ContainerBytes> containerArguments(const Instance& instance, const Function& function, const App& app,
+                                          const Functions& functions, const HandleWriter& handle) {
   api::ContainerArguments out;
   api::Function& definition = *out.mutable_function_def();
   if (!definition.ParseFromString(function.definition))
@@ -103,7 +127,14 @@ Result<std::string> containerArguments(const Instance& instance, const Function&
   // A function that builds an image runs before its app has a layout.
   if (app.functions.count(function.tag) == 0) addFunction(function, function.tag, handle, *out.mutable_app_layout());
   addDependencies(definition, *out.mutable_app_layout());
-  return out.SerializeAsString();
+  ContainerBytes bytes;
+  if (mayHaveSnapshot(function, app, definition)) {
+    definition.set_is_checkpointing_function(true);
+    out.set_checkpoint_id("ch-" + function.id.str().substr(function.id.str().find('-') + 1));
+    bytes.snapshot = digestOf(out, function);
+  }
+  bytes.arguments = out.SerializeAsString();
+  return bytes;
 }
 
 Result<StartOrder> CatalogOrders::compose(const Instance& instance, const Function& function) {
@@ -118,7 +149,11 @@ Result<StartOrder> CatalogOrders::compose(const Instance& instance, const Functi
   order.commitAsImage = function.commitAsImage;
   order.lane = fastLane_ && mayHaveLane(function, app);
   order.environment = gridVariables(function);
-  ASSIGN_OR_RETURN(order.containerArguments, containerArguments(instance, function, app, catalog_.apps(), handle_));
+  ASSIGN_OR_RETURN(ContainerBytes bytes, containerArguments(instance, function, app, catalog_.apps(), handle_));
+  order.containerArguments = std::move(bytes.arguments);
+  order.snapshot = std::move(bytes.snapshot);
+  order.app = function.app;
+  order.definition = function.definitionId;
   ASSIGN_OR_RETURN(order.secrets, secretsOf(catalog_, function));
   ASSIGN_OR_RETURN(order.mounts, mountsOf(catalog_, function));
   return order;

@@ -22,8 +22,12 @@ using HandleWriter = std::function<void(const Function&, ::modal::client::Functi
 // The serialized ContainerArguments of a container of `function`. Its definition goes in as the client gave it, with
 // the id of every object it depends on in the layout (a container that misses one dies at import). dataLoss when the
 // stored definition cannot be read.
-Result<std::string> containerArguments(const Instance& instance, const Function& function, const App& app,
-                                       const Functions& functions, const HandleWriter& handle);
+struct ContainerBytes {
+  std::string arguments;
+  std::string snapshot;  // StartOrder's
+};
+Result<ContainerBytes> containerArguments(const Instance& instance, const Function& function, const App& app,
+                                          const Functions& functions, const HandleWriter& handle);
 
 // What containers are started with, from the catalog: arguments, the variables of the grid and of the function's
 // secrets (later ones win), its mounts. An Error names what is missing. `catalog` must outlive it.

@@ -31,12 +31,27 @@ class Arguments : public ::testing::Test {
     instance.id = InstanceId{"ta-1"};
   }
 
+  std::string digest() {
+    Result<ContainerBytes> bytes = containerArguments(instance, function, app, functions, writeName);
+    return bytes.ok() ? bytes->snapshot : bytes.error().message;
+  }
+  // As when its definition says `enable_memory_snapshot=True` and its app is deployed.
+  void enableSnapshots() {
+    api::Function definition;
+    definition.ParseFromString(function.definition);
+    definition.set_checkpointing_enabled(true);
+    function.definition = definition.SerializeAsString();
+    function.clientVersion = "1.6.4";
+    function.definitionId = DefinitionId{"de-1"};
+    app.functions["resize"] = function.id;
+    app.state = AppState::deployed;
+  }
   api::ContainerArguments compose() {
     api::ContainerArguments out;
-    Result<std::string> bytes = containerArguments(instance, function, app, functions, writeName);
+    Result<ContainerBytes> bytes = containerArguments(instance, function, app, functions, writeName);
     EXPECT_TRUE(bytes.ok());
     if (bytes.ok()) {
-      EXPECT_TRUE(out.ParseFromString(*bytes));
+      EXPECT_TRUE(out.ParseFromString(bytes->arguments));
     }
     return out;
   }
@@ -77,6 +92,31 @@ TEST_F(Arguments, AClassIsDescribedByItsServiceFunction) {
 
 TEST_F(Arguments, ABuilderOfAnUnpublishedAppFindsItselfInTheLayout) {
   EXPECT_EQ(compose().app_layout().function_ids().at("resize"), "fu-1");
+}
+
+TEST_F(Arguments, ASnapshotIsOfAllContainersOfADefinitionWithTheSameParameters) {
+  EXPECT_EQ(digest(), "");
+  EXPECT_FALSE(compose().function_def().is_checkpointing_function());
+  enableSnapshots();
+  EXPECT_TRUE(compose().function_def().is_checkpointing_function());
+  EXPECT_FALSE(compose().function_def()._experimental_enable_gpu_snapshot());
+  EXPECT_EQ(compose().checkpoint_id(), "ch-1");
+  const std::string first = digest();
+  EXPECT_EQ(first.size(), 64u);
+  instance.id = InstanceId{"ta-2"};
+  EXPECT_EQ(digest(), first);
+  function.serializedParams = "other";
+  EXPECT_NE(digest(), first);
+  function.serializedParams.clear();
+  function.definitionId = DefinitionId{"de-2"};
+  EXPECT_NE(digest(), first);
+}
+
+TEST_F(Arguments, NoSnapshotIsMadeOfWhatGoesWithItsClient) {
+  enableSnapshots();
+  app.state = AppState::ephemeral;
+  EXPECT_EQ(digest(), "");
+  EXPECT_FALSE(compose().function_def().is_checkpointing_function());
 }
 
 TEST_F(Arguments, ADefinitionThatCannotBeReadIsAnErrorThatNamesTheFunction) {

@@ -52,6 +52,9 @@ link::StartInstance toLink(const StartOrder& order) {
   for (const std::string& argument : order.argv) message.add_argv(argument);
   message.set_commit_as_image_id(order.commitAsImage.value);
   message.set_lane(order.lane);
+  message.set_snapshot(order.snapshot);
+  message.set_app_id(order.app.value);
+  message.set_definition_id(order.definition.value);
   message.set_grace_ms(std::chrono::duration_cast<std::chrono::milliseconds>(order.grace).count());
   return message;
 }

@@ -24,6 +24,7 @@ link::WorkerHello Agent::hello() const {
   link::WorkerHello hello = self_;
   for (const auto& [task, container] : containers_) hello.add_task_ids(task);
   for (const std::string& image : hands_.finishedImages()) hello.add_image_ids(image);
+  for (const std::string& app : hands_.snapshotApps()) hello.add_snapshot_app_ids(app);
   return hello;
 }
 
@@ -97,6 +98,8 @@ void Agent::command(link::ToWorker command) {
     hands_.build(std::move(*command.mutable_build()));
   } else if (command.has_cancel_build()) {
     hands_.cancelBuild(command.cancel_build().image_id());
+  } else if (command.has_forget()) {
+    hands_.forget(std::move(*command.mutable_forget()));
   } else if (command.has_prepare() && !stopping_) {
     hands_.prepare(std::move(*command.mutable_prepare()));
   }

@@ -33,6 +33,9 @@ class Hands : public Line {
   virtual void build(link::BuildImage order) = 0;
   virtual void cancelBuild(const std::string& imageId) = 0;
   virtual std::vector<std::string> finishedImages() const = 0;
+  // Apps that there are memory snapshots of; what is of no use any more.
+  virtual std::vector<std::string> snapshotApps() const { return {}; }
+  virtual void forget(link::ForgetSnapshots) {}
   // Containers of the image are to be expected.
   virtual void prepare(link::PrepareImage) {}
 };

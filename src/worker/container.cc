@@ -23,6 +23,11 @@ constexpr Nanos kLastOutput = 2s;  // how long the pipes may stay open after the
 constexpr Nanos kSettling = 1s;    // for the first input
 constexpr int kSystem = 3;         // the file descriptor of our own lines
 constexpr const char* kGetInputs = "/modal.client.ModalClient/FunctionGetInputs";
+constexpr const char* kHeartbeat = "/modal.client.ModalClient/ContainerHeartbeat";
+constexpr const char* kCheckpoint = "/modal.client.ModalClient/ContainerCheckpoint";
+constexpr Nanos kFarewell = 5s;    // for the client to close its connections before it is kept
+constexpr Nanos kFirstWord = 10s;  // for the client to speak again when it goes on from a snapshot
+constexpr Nanos kLook = 5ms;
 constexpr const char* kPutOutputs = "/modal.client.ModalClient/FunctionPutOutputs";
 using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
 
@@ -38,7 +43,7 @@ Masker maskerOf(const link::StartInstance& order) {
 
 struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   Impl(const ContainerSetting& shared, std::shared_ptr<const link::StartInstance> given)
-      : setting(shared), given(std::move(given)), order(*this->given), settling(shared.io) {}
+      : setting(shared), given(std::move(given)), order(*this->given), settling(shared.io), silence(shared.io) {}
 
   const ContainerSetting& setting;
   const std::shared_ptr<const link::StartInstance> given;
@@ -54,6 +59,11 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   bool waited = false;
   Timer settling;
   bool killed = false, running = false;
+  std::vector<std::string> mounts;
+  std::shared_ptr<const Snapshots::Kept> kept;  // what it goes on from
+  std::unique_ptr<Snapshots::Making> making;    // what is to be made of it
+  Timer silence;                                // of one that goes on
+  bool heard = false, signalled = false, keeping = false;
 
   void sendLines(std::vector<link::LogLine> lines) {
     link::FromWorker message;
@@ -88,15 +98,23 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
     Result<std::vector<std::string>> mounts = co_await layMounts(self);
     if (!mounts.ok()) co_return mounts.error();
     if (self->killed) co_return makeError(Code::cancelled, "stopped before it was started");
+    self->mounts = std::move(*mounts);
+    Result<void> begun = co_await begin(self, UseSnapshots::yes);
+    co_return begun;
+  }
+
+  static Task<Result<void>> begin(std::shared_ptr<Impl> self, UseSnapshots use) {
     // The pool's thread talks to the loop only by posting.
     const auto log = [self](std::string_view text) {
       asio::post(self->setting.io, [self, said = std::string(text)] { self->say(said); });
     };
-    auto work = [self, mounts = std::move(*mounts), log] {
-      return startContainer(self->setting.start, self->order, mounts, self->steps, log);
+    auto work = [self, log, use] {
+      return startContainer(self->setting.start, self->order, self->mounts, self->steps, log, use);
     };
     Result<Started> started = co_await offload(self->setting.io, self->setting.pool, std::move(work));
     if (!started.ok()) co_return started.error();
+    self->kept = std::move(started->kept);
+    self->making = std::move(started->making);
     self->sandbox = std::move(started->sandbox);
     self->shape = std::move(started->shape);
     self->name = std::move(started->name);
@@ -106,6 +124,7 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
     self->openOutput();
     self->running = opened.ok();
     if (!opened.ok()) self->sandbox->kill();
+    if (self->kept) self->awaitWord();
     co_return opened;
   }
 
@@ -129,10 +148,81 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   // What was printed before an output is given must be with control before it, to be counted to the right input.
   static Task<void> beforeCall(std::weak_ptr<Impl> weak, std::string path) {
     const std::shared_ptr<Impl> self = weak.lock();
+    if (self) self->speaks(path);
     if (self && path == kGetInputs) self->waits();
     if (!self || path != kPutOutputs || !self->output) co_return;
     self->output->drain();
     co_await self->setting.flushed();
+  }
+
+  // --- memory snapshots ---
+
+  // What went on from a snapshot and says nothing is taken for broken.
+  void awaitWord() {
+    silence.expires_after(kFirstWord);
+    silence.async_wait([weak = weak_from_this()](const boost::system::error_code& failed) {
+      const auto self = weak.lock();
+      if (self && !failed && self->running && !self->heard) self->sandbox->kill();
+    });
+  }
+
+  void speaks(const std::string& path) {
+    if (kept) silence.cancel();
+    if (kept && path != kHeartbeat && !std::exchange(heard, true)) setting.start.snapshots->worked(kept->name());
+    if (path == kCheckpoint && making && !std::exchange(keeping, true)) spawn(setting.io, keep(shared_from_this()));
+  }
+
+  // It has said that it can be kept, closes its connections and waits: until it is told to go on, whatever came of it.
+  static Task<void> keep(std::shared_ptr<Impl> self) {
+    std::unique_ptr<Snapshots::Making> making = std::move(self->making);
+    Timer timer(self->setting.io.get_executor());
+    const auto deadline = std::chrono::steady_clock::now() + kFarewell;
+    while (self->door && self->door->connections() > 0 && std::chrono::steady_clock::now() < deadline) {
+      timer.expires_after(kLook);
+      co_await timer.async_wait(useTask);
+    }
+    const Snapshots::Name name = making->name();
+    const auto log = [self](const std::string& text) {
+      asio::post(self->setting.io, [self, text] { self->say(text); });
+    };
+    auto work = [self, name, log, made = std::make_shared<std::unique_ptr<Snapshots::Making>>(std::move(making))] {
+      const StartSetting& start = self->setting.start;
+      Result<void> kept = makeSnapshot(start, *self->sandbox, **made);
+      Result<void> told = letGoOn(start, self->order.task_id());
+      if (!told.ok()) spdlog::warn("{}: {}", self->order.task_id(), told.error().message);
+      if (kept.ok()) kept = start.snapshots->keep(std::move(*made));
+      if (kept.ok()) return kept;
+      spdlog::warn("{}: no memory snapshot of it: {}", self->order.task_id(), kept.error().message);
+      if (const auto retired = start.snapshots->failed(name, kept.error().message)) log(*retired);
+      return kept;
+    };
+    Result<void> kept = co_await offload(self->setting.io, self->setting.pool, std::move(work));
+    if (kept.ok()) spdlog::info("{}: a memory snapshot was made of it", self->order.task_id());
+    self->keeping = false;
+  }
+
+  // It went on from a snapshot and ended before it said a word: it is started as if there were none.
+  static Task<bool> startAgain(std::shared_ptr<Impl> self) {
+    const std::shared_ptr<sandbox::Sandbox> sandbox = self->sandbox;
+    self->running = false;
+    auto clear = [self, sandbox, kept = std::exchange(self->kept, nullptr)]() -> Result<std::string> {
+      const sandbox::Exit exit = sandbox->wait();
+      const std::string why = fmt::format("it ended with {} before it asked the grid for anything", exit.code);
+      spdlog::warn("{}: not from its memory snapshot: {}", self->order.task_id(), why);
+      const auto retired = self->setting.start.snapshots->failed(kept->name(), why);
+      RETURN_IF_ERROR(sandbox->remove());
+      removeContainerFiles(self->setting.start, self->name);
+      return retired.value_or("");
+    };
+    co_await self->output->ended(kLastOutput);
+    co_await self->door->drain(0ns);
+    self->door.reset();
+    Result<std::string> cleared = co_await offload(self->setting.io, self->setting.pool, std::move(clear));
+    if (!cleared.ok()) co_return false;
+    if (!cleared->empty()) self->say(*cleared);
+    self->sandbox.reset();
+    Result<void> begun = co_await begin(self, UseSnapshots::no);
+    co_return begun.ok();
   }
 
   // The first time it has been started for good; the second time its first input is done with. A zygote that is begun
@@ -186,6 +276,11 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
 
   static Task<sandbox::Exit> ended(std::shared_ptr<Impl> self) {
     co_await awaitExit(self);
+    while (self->kept && !self->heard && !self->killed && !self->signalled) {
+      const bool again = co_await startAgain(self);
+      if (!again) co_return sandbox::Exit{1, 0, false};
+      co_await awaitExit(self);
+    }
     self->running = false;
     const std::shared_ptr<sandbox::Sandbox> sandbox = self->sandbox;
     auto wait = [sandbox] { return sandbox->wait(); };
@@ -208,6 +303,12 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
 
   static Task<void> remove(std::shared_ptr<Impl> self) {
     self->teach();
+    self->silence.cancel();
+    Timer timer(self->setting.io.get_executor());
+    while (self->keeping) {  // it has ended, so that ends soon
+      timer.expires_after(kLook);
+      co_await timer.async_wait(useTask);
+    }
     if (self->door) {
       co_await self->door->drain(0ns);
       self->door.reset();
@@ -247,6 +348,7 @@ void Container::kill() {
 }
 
 void Container::signal(int number) {
+  impl_->signalled = true;
   if (!impl_->running) return;
   Result<void> sent = impl_->sandbox->signal(number);
   if (!sent.ok()) spdlog::warn("{}: signal {}: {}", impl_->order.task_id(), number, sent.error().message);

@@ -116,6 +116,8 @@ class KeptImages final : public ImageShelf {
     return images_.clientPackage(clientVersion, image, needsFastapi, log);
   }
 
+  Result<void> fetchCriu(const image::BuildLog& log) override { return images_.fetchCriu(log); }
+
   Result<image::Built> commit(const std::string& imageId, const std::string& baseImageId,
                               const std::string& changes) override {
     return images_.commit(imageId, baseImageId, changes);

@@ -25,6 +25,10 @@ class ImageShelf {
   virtual Result<image::Images::ClientPackage> clientPackage(const std::string& clientVersion,
                                                              const image::Built& image, bool needsFastapi,
                                                              const image::BuildLog& log) = 0;
+  // What memory snapshots are made with (image::criuTree).
+  virtual Result<void> fetchCriu(const image::BuildLog& /*log*/) {
+    return makeError(Code::unimplemented, "there is no criu here");
+  }
   // Makes the changes of a container on `baseImageId` the image `imageId`. Takes the directory `changes`.
   virtual Result<image::Built> commit(const std::string& imageId, const std::string& baseImageId,
                                       const std::string& changes) = 0;

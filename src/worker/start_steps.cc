@@ -9,7 +9,10 @@
 #include <fstream>
 #include <map>
 
+#include "base/digest.h"
+
 #include "base/id.h"
+#include "base/subprocess.h"
 
 namespace gridiron::worker {
 
@@ -24,6 +27,13 @@ constexpr const char* kLaneDirectory = "/__modal/lane";
 constexpr const char* kLaneStart =
     "exec(compile(open('/__modal/fast_lane.py').read(), '/__modal/fast_lane.py', 'exec'), {'__name__': "
     "'gridiron_lane'})";
+constexpr const char* kSnapshotProgram = "/__modal/snapshot.py";
+constexpr const char* kRestoreDirectory = "/__modal/restore";
+constexpr const char* kSnapshotStart =
+    "exec(compile(open('/__modal/snapshot.py').read(), '/__modal/snapshot.py', 'exec'), {'__name__': "
+    "'gridiron_snapshot'})";
+constexpr Nanos kDumpPatience = std::chrono::seconds(30);
+constexpr Nanos kRestorePatience = std::chrono::seconds(10);
 constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 std::string containerDirectory(const StartSetting& setting, const std::string& taskId) {
@@ -225,7 +235,92 @@ Result<void> startInSandbox(const StartSetting& setting, const sandbox::Spec& sp
   return {};
 }
 
+bool mayUseSnapshots(const StartSetting& setting, const link::StartInstance& order, const image::Built& image) {
+  return setting.snapshots != nullptr && !order.snapshot().empty() && order.argv_size() == 0 &&
+         order.commit_as_image_id().empty() && image.entrypoint.empty();
+}
+
+// Whose snapshot could be used: one of a container that was, in all but its id, the same.
+Snapshots::Name snapshotName(const StartSetting& setting, const link::StartInstance& order, const image::Built& image,
+                             const sandbox::Spec& spec) {
+  std::string all = order.snapshot() + "\n" + setting.snapshotMarks + "\n" + image.imageId + "\n" + spec.workdir;
+  for (const std::string& layer : spec.lowers) all += "\n" + layer;
+  for (const sandbox::Bind& bind : spec.binds) all += "\n" + bind.source + ":" + bind.target;
+  for (const std::string& argument : spec.argv) all += "\n" + argument;
+  for (const auto& [name, value] : spec.environment) {
+    if (name != "MODAL_TASK_ID") all += '\0' + name + "=" + value;
+  }
+  return {order.app_id(), order.function_id(), order.definition_id(), sha256(all).hex()};
+}
+
+// The folder where it will find who it is, and what makes its random state new then.
+Result<void> prepareSnapshot(const StartSetting& setting, sandbox::Spec& spec) {
+  const std::string directory = containerDirectory(setting, spec.name) + "/restore";
+  RETURN_IF_ERROR(makeDirectories(directory, 0700));
+  spec.binds.push_back({setting.snapshotProgram, kSnapshotProgram, true});
+  spec.binds.push_back({directory, kRestoreDirectory, true});
+  spec.environment.emplace_back("MODAL_ENABLE_SNAP_RESTORE", "1");
+  spec.environment.emplace_back("MODAL_RESTORE_STATE_PATH", std::string(kRestoreDirectory) + "/state.json");
+  spec.argv.back() = kSnapshotStart;
+  spec.argv[spec.argv.size() - 2] = "-c";
+  return {};
+}
+
+// What it is told by files.
+Result<void> layDown(const StartSetting& setting, const link::StartInstance& order, sandbox::Spec& spec) {
+  RETURN_IF_ERROR(layDownArguments(setting, order.container_arguments(), spec));
+  return order.lane() ? layDownLane(setting, spec) : Result<void>{};
+}
+
+// True when the container goes on from a memory snapshot, or has begun as one that a snapshot is made of.
+bool startBySnapshot(const StartSetting& setting, const link::StartInstance& order, const image::Built& image,
+                     sandbox::Spec spec, Steps& steps, Started& out, const image::BuildLog& log) {
+  if (!mayUseSnapshots(setting, order, image)) return false;
+  Snapshots::Offer offer = setting.snapshots->offer(snapshotName(setting, order, image, spec));
+  if (!offer.kept && !offer.making) return false;
+  const auto begin = [&]() -> Result<void> {
+    RETURN_IF_ERROR(layDown(setting, order, spec));
+    RETURN_IF_ERROR(prepareSnapshot(setting, spec));
+    if (offer.making) spec.upper = changesDirectory(setting, order.task_id());
+    if (offer.kept) {
+      spec.images = offer.kept->images();
+      spec.patience = kRestorePatience;
+      spec.lowers.insert(spec.lowers.begin(), offer.kept->changes());
+      RETURN_IF_ERROR(letGoOn(setting, order.task_id()));
+    }
+    return startInSandbox(setting, spec, "a memory snapshot is made of it", steps, out);
+  };
+  const Result<void> started = begin();
+  out.name = order.task_id();
+  out.kept = std::move(offer.kept);
+  out.making = std::move(offer.making);
+  if (started.ok()) return true;
+  spdlog::warn("{}: a start with a memory snapshot: {}", order.task_id(), started.error().message);
+  if (out.kept) {
+    const auto retired = setting.snapshots->failed(out.kept->name(), started.error().message);
+    if (retired) log(*retired);
+  }
+  out = Started{};
+  removeContainerFiles(setting, order.task_id());
+  return false;
+}
+
 }  // namespace
+
+Result<void> makeSnapshot(const StartSetting& setting, sandbox::Sandbox& sandbox, const Snapshots::Making& making) {
+  RETURN_IF_ERROR(sandbox.dump(making.images(), kDumpPatience));
+  // Whiteouts and attributes too: it becomes a layer.
+  Command copy;
+  copy.argv = {"cp", "-a", "--reflink=auto", changesDirectory(setting, sandbox.name()) + "/.", making.changes()};
+  ASSIGN_OR_RETURN(const Finished copied, runCommand(copy));
+  if (copied.exitCode != 0) return makeError(Code::internal, "copy its changes: {}", copied.output);
+  return {};
+}
+
+Result<void> letGoOn(const StartSetting& setting, const std::string& taskId) {
+  const std::string path = containerDirectory(setting, taskId) + "/restore/state.json";
+  return writeFileAtomic(path, fmt::format("{{\"task_id\": \"{}\"}}", taskId), 0644, Durable::no);
+}
 
 std::string changesDirectory(const StartSetting& setting, const std::string& taskId) {
   return containerDirectory(setting, taskId) + "/changes";
@@ -250,7 +345,8 @@ std::vector<std::pair<std::string, std::string>> environmentOf(const link::Start
 }
 
 Result<Started> startContainer(const StartSetting& setting, const link::StartInstance& order,
-                               const std::vector<std::string>& mounts, Steps& steps, const image::BuildLog& log) {
+                               const std::vector<std::string>& mounts, Steps& steps, const image::BuildLog& log,
+                               UseSnapshots use) {
   ASSIGN_OR_RETURN(const image::Built image, steps.run("image", [&]() -> Result<image::Built> {
     auto found = setting.images->find(order.image_id());
     if (!found) return makeError(Code::notFound, "image {} is not on this worker", order.image_id());
@@ -267,6 +363,7 @@ Result<Started> startContainer(const StartSetting& setting, const link::StartIns
     }));
   }
   Started out;
+  if (use == UseSnapshots::yes && startBySnapshot(setting, order, image, spec, steps, out, log)) return out;
   ASSIGN_OR_RETURN(const std::string why, useZygote(setting, order, image, spec, out));
   if (useParked(setting, order, spec, steps, out)) return out;
   out.name = order.task_id();
@@ -277,10 +374,7 @@ Result<Started> startContainer(const StartSetting& setting, const link::StartIns
     importsEnd = std::move(pipe.second);
     spec.imports = importsEnd.get();
   }
-  RETURN_IF_ERROR(steps.run("arguments", [&]() -> Result<void> {
-    RETURN_IF_ERROR(layDownArguments(setting, order.container_arguments(), spec));
-    return order.lane() ? layDownLane(setting, spec) : Result<void>{};
-  }));
+  RETURN_IF_ERROR(steps.run("arguments", [&] { return layDown(setting, order, spec); }));
   Result<void> started = startInSandbox(setting, spec, why, steps, out);
   if (!started.ok() && spec.zygote) {
     // Containers below a zygote's end with it, also those that are only being made.

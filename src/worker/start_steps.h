@@ -12,6 +12,7 @@
 #include "sandbox/sandbox.h"
 #include "worker/image_shelf.h"
 #include "worker/parking.h"
+#include "worker/snapshots.h"
 #include "worker/zygotes.h"
 
 namespace gridiron::worker {
@@ -42,9 +43,12 @@ struct StartSetting {
   ImageShelf* images = nullptr;
   std::string dataDirectory;
   int containerPort = 0;
-  Zygotes* zygotes = nullptr;  // nullptr: all starts are plain
-  Parking* parking = nullptr;  // nullptr: no container is there before it is wanted
-  std::string laneProgram{};   // guest/fast_lane.py
+  Zygotes* zygotes = nullptr;      // nullptr: all starts are plain
+  Parking* parking = nullptr;      // nullptr: no container is there before it is wanted
+  std::string laneProgram{};       // guest/fast_lane.py
+  Snapshots* snapshots = nullptr;  // nullptr: there are none
+  std::string snapshotProgram{};   // guest/snapshot.py
+  std::string snapshotMarks{};     // of all that a process depends on and no order names
 };
 
 // A started container.
@@ -54,7 +58,12 @@ struct Started {
   std::shared_ptr<const Parking::Shape> shape;  // of one that could come from a zygote
   Fd imports;                                   // a fork writes the names of the modules that it imports to it
   std::string name;                             // its files are those of a container of this name
+  std::shared_ptr<const Snapshots::Kept> kept;  // what it goes on from
+  std::unique_ptr<Snapshots::Making> making;    // what is to be made of it, when it asks for that
 };
+
+// Whether a start may have to do with memory snapshots.
+enum class UseSnapshots { no, yes };
 
 // The environment of a container of `order` on `image`: the image's, under the order's, under its secrets, under what
 // the client's entrypoint relies on.
@@ -68,7 +77,14 @@ std::string changesDirectory(const StartSetting& setting, const std::string& tas
 // any thread. On failure nothing is left behind. Progress that is worth telling (a client package being fetched) goes
 // to `log`.
 Result<Started> startContainer(const StartSetting& setting, const link::StartInstance& order,
-                               const std::vector<std::string>& mounts, Steps& steps, const image::BuildLog& log);
+                               const std::vector<std::string>& mounts, Steps& steps, const image::BuildLog& log,
+                               UseSnapshots use = UseSnapshots::yes);
+
+// Makes a snapshot of what `sandbox` runs, which waits and has no connections: `making` is complete after that. It
+// waits on. Blocks for as long as writing its memory takes.
+Result<void> makeSnapshot(const StartSetting& setting, sandbox::Sandbox& sandbox, const Snapshots::Making& making);
+// What a container waits for that asked for a snapshot, or that goes on from one: it is the container `taskId`.
+Result<void> letGoOn(const StartSetting& setting, const std::string& taskId);
 
 // Parks a container of `shape` that comes from `zygote`. Blocks; any thread. On failure nothing is left behind.
 Result<Parking::Slot> parkContainer(const StartSetting& setting, const Parking::Shape& shape,

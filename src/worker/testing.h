@@ -58,6 +58,11 @@ class Puppet final : public sandbox::Sandbox {
     killed = true;
     end({137, 9, false});
   }
+  Result<void> dump(const std::string& images, Nanos) override {
+    ++dumps;
+    if (!refusal.empty()) return makeError(Code::failedPrecondition, "{}", refusal);
+    return writeFileAtomic(images + "/pages-1.img", "memory", 0600, Durable::no);
+  }
   const std::vector<sandbox::Phase>& phases() const override { return phases_; }
   Result<void> remove() override {
     removed = true;
@@ -83,6 +88,8 @@ class Puppet final : public sandbox::Sandbox {
   sandbox::Exit exit;
   std::vector<int> signals;
   std::atomic<bool> killed = false, removed = false;
+  std::atomic<int> dumps = 0;
+  std::string refusal;  // of dumps
 
  private:
   Fd ended_, readOut_, writeOut_, readErr_, writeErr_;
@@ -94,10 +101,12 @@ class Puppets final : public sandbox::Sandboxes {
   Result<std::unique_ptr<sandbox::Sandbox>> start(
       const sandbox::Spec& spec, const std::function<Result<void>(sandbox::Sandbox&)>& prepare) override {
     if (!failure.empty()) return makeError(Code::internal, "{}", failure);
+    if (!spec.images.empty() && !restoreFailure.empty()) return makeError(Code::internal, "{}", restoreFailure);
     auto puppet = std::make_unique<Puppet>(spec);
     if (prepare) RETURN_IF_ERROR(prepare(*puppet));
     const std::lock_guard lock(mutex_);
     alive_[spec.name] = puppet.get();
+    images_[spec.name].push_back(spec.images);
     return std::unique_ptr<sandbox::Sandbox>(std::move(puppet));
   }
   Result<void> sweep() override { return {}; }
@@ -106,11 +115,18 @@ class Puppets final : public sandbox::Sandboxes {
     const auto found = alive_.find(name);
     return found == alive_.end() ? nullptr : found->second;
   }
-  std::string failure;  // of the next start
+  // Of all starts by that name.
+  std::vector<std::string> imagesOf(const std::string& name) {
+    const std::lock_guard lock(mutex_);
+    return images_[name];
+  }
+  std::string failure;         // of the next start
+  std::string restoreFailure;  // of those that go on from images
 
  private:
   std::mutex mutex_;
   std::map<std::string, Puppet*> alive_;
+  std::map<std::string, std::vector<std::string>> images_;
 };
 
 // One image, im-1, and builds that do what the test says.

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
@@ -17,6 +18,7 @@
 #include "worker/builds.h"
 #include "worker/container.h"
 #include "worker/mounts.h"
+#include "worker/snapshots.h"
 #include "worker/uplink.h"
 #include "worker/zygotes.h"
 
@@ -27,6 +29,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr Nanos kGoodbye = 2s;  // for control to read what is told last
+constexpr Nanos kRest = 10min;  // between attempts to fetch criu
 constexpr Nanos kTend = 2s;     // how often zygotes are looked at
 constexpr const char* kFetchFile = "/gridiron.link.Link/FetchFile";
 
@@ -136,10 +139,12 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
         builds(context, buildPool, images, mounts, sender()),
         zygotes(sandboxes, clock,
                 {options.zygoteProgram, options.dataDirectory + "/zygotes", options.zygoteMemoryBytes}),
+        snapshots({options.dataDirectory + "/snapshots", options.snapshotProgram.empty() ? 0 : options.snapshotBytes,
+                   [this] { return criuIsThere(); }}),
         setting{io,
                 startPool,
                 {&sandboxes, &images, options.dataDirectory, options.containerPort, &zygotes, &parking,
-                 options.laneProgram},
+                 options.laneProgram, &snapshots, options.snapshotProgram, machineMarks() + options.criuRoot},
                 mounts,
                 sender(),
                 [this] { return flushed(shared_from_this()); },
@@ -168,6 +173,9 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
   Builds builds;
   const SteadyClock clock;
   Zygotes zygotes;
+  std::atomic<bool> fetching = false;  // of criu
+  std::atomic<std::int64_t> criuAgainAt = 0;
+  Snapshots snapshots;
   const ContainerSetting setting;
   Parking parking;
   std::map<std::string, std::shared_ptr<Container>> containers;
@@ -195,6 +203,22 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
     if (options.laneProgram.empty() && command.has_start()) command.mutable_start()->set_lane(false);
     if (command.has_welcome()) spdlog::info("worker {} is connected to {}", options.workerId, options.controlUrl);
     tell([&](Agent& a) { a.command(std::move(command)); });
+  }
+
+  // Called by starts. What is not there is fetched beside them, once in a while.
+  bool criuIsThere() {
+    if (::access((options.criuRoot + "/usr/sbin/criu").c_str(), X_OK) == 0) return true;
+    if (!options.fetchCriu || std::chrono::steady_clock::now().time_since_epoch().count() < criuAgainAt) return false;
+    if (fetching.exchange(true)) return false;
+    spdlog::info("memory snapshots: criu is fetched from the Debian mirror; until it is there starts are plain");
+    asio::post(buildPool, [self = shared_from_this()] {
+      const Result<void> fetched = self->images.fetchCriu([](std::string_view) {});
+      if (fetched.ok()) spdlog::info("memory snapshots: criu is there");
+      if (!fetched.ok()) spdlog::warn("there are no memory snapshots: {}", fetched.error().message);
+      self->criuAgainAt = std::chrono::steady_clock::now().time_since_epoch().count() + Nanos(kRest).count();
+      self->fetching = false;
+    });
+    return false;
   }
 
   std::function<void(link::FromWorker)> sender() {
@@ -280,6 +304,13 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
   void build(link::BuildImage order) override { builds.begin(std::move(order)); }
   void cancelBuild(const std::string& imageId) override { builds.cancel(imageId); }
   std::vector<std::string> finishedImages() const override { return images.finished(); }
+  std::vector<std::string> snapshotApps() const override { return snapshots.apps(); }
+  void forget(link::ForgetSnapshots what) override {
+    asio::post(startPool, [self = shared_from_this(), what = std::move(what)] {
+      if (!what.app_id().empty()) self->snapshots.forgetApp(what.app_id());
+      if (!what.function_id().empty()) self->snapshots.forgetOlder(what.function_id(), what.but_definition_id());
+    });
+  }
   void prepare(link::PrepareImage order) override {
     if (options.zygoteProgram.empty() || options.zygoteMemoryBytes <= 0) return;
     asio::post(buildPool,

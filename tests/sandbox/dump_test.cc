@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "fixture.h"
+#include "image/base.h"
 
 namespace gridiron::sandbox {
 namespace fs = std::filesystem;
@@ -14,13 +15,23 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 
-// Containers that go on where another one stood. Wants a criu that suits the kernel: GRIDIRON_CRIU names its tree.
+// The one that GRIDIRON_CRIU names, or that grids fetch into the cache of this machine.
+Result<std::string> criuForTests() {
+  if (const char* root = std::getenv("GRIDIRON_CRIU")) return std::string(root);
+  const char* cache = std::getenv("GRIDIRON_CACHE");
+  const std::string folder = cache ? cache : "/var/cache/gridiron";
+  ASSIGN_OR_RETURN(const auto host, image::hostSettings(image::readHostTexts(), testing::TempDir() + "/host"));
+  RETURN_IF_ERROR(image::bootstrapCriu(folder, host, [](std::string_view) {}));
+  return image::criuTree(folder);
+}
+
+// Containers that go on where another one stood. Wants a criu that suits the kernel.
 class Dumps : public SandboxTest {
  protected:
   void SetUp() override {
-    const char* root = std::getenv("GRIDIRON_CRIU");
-    if (root == nullptr) GTEST_SKIP() << "GRIDIRON_CRIU names no tree with criu in it";
-    options_.criuRoot = root;
+    static const Result<std::string> root = criuForTests();
+    if (!root.ok()) GTEST_SKIP() << "there is no criu: " << root.error().message;
+    options_.criuRoot = *root;
     SandboxTest::SetUp();
     fs::create_directories(directory_ + "/images");
     fs::create_directories(directory_ + "/state");

@@ -82,14 +82,14 @@ Task<void> pumpBody(std::shared_ptr<WebCall> web) {
 namespace {
 
 // The phases of a start as callers see them: what the worker did, step by step, is their "sandbox"; how the interpreter
-// came about is "fork", or "boot" with why it was none.
+// came about is "fork", "parked" or "restore", or "boot" with why it was none of them.
 std::vector<TimedPhase> foldStart(const std::vector<StartPhase>& steps) {
   TimedPhase sandbox{"sandbox", Nanos::zero(), ""};
   std::vector<TimedPhase> before, after;
   for (const StartPhase& step : steps) {
     if (step.name == "queue") {
       before.push_back({step.name, step.took});
-    } else if (step.name == "fork" || step.name == "parked") {
+    } else if (step.name == "fork" || step.name == "parked" || step.name == "restore") {
       after.push_back({step.name, step.took});
     } else if (step.name.starts_with("exec: ")) {
       after.push_back({"boot", step.took, step.name.substr(6)});

@@ -107,6 +107,9 @@ struct WorkerLinks::Impl : std::enable_shared_from_this<WorkerLinks::Impl> {
     spdlog::info("worker {} ({}) has joined", worker.id.value, worker.host);
     if (hooks.lanes) hooks.lanes(worker.id, hello.lanes());
     fleet.workerJoined(worker, *session, wire::readInstances(hello));
+    for (const std::string& app : hello.snapshot_app_ids()) {
+      if (hooks.appLives && !hooks.appLives({app})) session->forgetApp({app});
+    }
     for (auto& [image, build] : builds) handOut(build);
   }
 

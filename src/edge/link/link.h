@@ -25,6 +25,8 @@ class WorkerLinks {
     std::function<Result<std::string>(const link::FetchFileRequest&)> file;
     // Where containers of a worker that has joined open their lanes, on its machine; "": nowhere.
     std::function<void(const WorkerId&, const std::string& folder)> lanes = nullptr;
+    // Whether the app is in force: memory snapshots of others are of no use to a worker that has them.
+    std::function<bool(const AppId&)> appLives = nullptr;
   };
   struct Options {
     std::string secret;

@@ -91,4 +91,17 @@ void LinkSession::prepare(const Function& function) {
   send(std::move(command));
 }
 
+void LinkSession::forgetOlder(const FunctionId& function, const DefinitionId& inForce) {
+  link::ToWorker command;
+  command.mutable_forget()->set_function_id(function.value);
+  command.mutable_forget()->set_but_definition_id(inForce.value);
+  send(std::move(command));
+}
+
+void LinkSession::forgetApp(const AppId& app) {
+  link::ToWorker command;
+  command.mutable_forget()->set_app_id(app.value);
+  send(std::move(command));
+}
+
 }  // namespace gridiron::edge

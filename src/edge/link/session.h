@@ -29,6 +29,8 @@ class LinkSession final : public WorkerPort, public std::enable_shared_from_this
   void stop(const InstanceId& instance, Nanos grace) override;
   void signal(const InstanceId& instance, int signo) override;
   void prepare(const Function& function) override;
+  void forgetOlder(const FunctionId& function, const DefinitionId& inForce) override;
+  void forgetApp(const AppId& app) override;
 
  private:
   static Task<void> write(std::shared_ptr<LinkSession> self);
