@@ -529,6 +529,7 @@ TEST_F(FleetTest, UseIsWrittenDownForContainersAndInputs) {
   pass(60s);
   exit(ta);
   pass(2s);
+  ASSERT_TRUE(meter.flush().ok());
   const auto records = store->usage({}).value();
   ASSERT_EQ(records.size(), 2u);
   const auto sums = meter.sum(Time{}, clock.now() + 1s, UsageBy::function).value();

@@ -21,7 +21,6 @@ void Fleet::step() {
   if (s.clock.now() < s.flushedAt + kFlushEvery) return;
   s.flushedAt = s.clock.now();
   s.write();
-  (void)s.meter.flush();  // kept for the next time when it fails
 }
 
 std::optional<Time> Fleet::nextDeadline() const {
@@ -34,7 +33,7 @@ std::optional<Time> Fleet::nextDeadline() const {
   for (const auto& [id, entry] : impl_->workers) {
     if (!entry.port) sooner(next, entry.lostAt + impl_->options.workerGrace);
   }
-  if (impl_->meter.isPending() || !impl_->dirty.empty()) sooner(next, impl_->flushedAt + kFlushEvery);
+  if (!impl_->dirty.empty()) sooner(next, impl_->flushedAt + kFlushEvery);
   return next;
 }
 

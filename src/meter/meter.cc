@@ -56,12 +56,18 @@ Result<void> Meter::closeOpen(const std::set<InstanceId>& alive) {
   return {};
 }
 
-Result<void> Meter::flush() {
+Result<void> Meter::flush(std::size_t most) {
   if (pending_.empty()) return {};
   Batch batch;
-  for (const auto& [id, record] : pending_) batch.put(record);
+  std::vector<std::string> ids;
+  for (auto at = pending_.upper_bound(written_); ids.size() < std::min(most, pending_.size()); ++at) {
+    if (at == pending_.end()) at = pending_.begin();
+    ids.push_back(at->first);
+    batch.put(at->second);
+  }
   RETURN_IF_ERROR(store_.apply(batch));
-  pending_.clear();
+  for (const std::string& id : ids) pending_.erase(id);
+  written_ = ids.back();
   return {};
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -43,8 +44,9 @@ class Meter {
   // After a restart: containers whose records are open in the store and that are no more, but for `alive`. Nobody saw
   // how long they ran after they were ready.
   Result<void> closeOpen(const std::set<InstanceId>& alive);
-  // Writes what was gathered. On failure it is kept for the next time.
-  Result<void> flush();
+  // Writes what was gathered, or so many of it, each record's turn before the next of one that was written. On failure
+  // all is kept for the next time.
+  Result<void> flush(std::size_t most = std::numeric_limits<std::size_t>::max());
   bool isPending() const { return !pending_.empty(); }
 
   // What was used in [since, until), containers that still run counted up to now.
@@ -54,6 +56,7 @@ class Meter {
   Store& store_;
   const Clock& clock_;
   std::map<std::string, UsageRecord> pending_;
+  std::string written_;  // the id of the last
 };
 
 }  // namespace gridiron

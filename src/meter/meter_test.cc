@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 namespace gridiron {
 namespace {
 
@@ -117,6 +119,21 @@ TEST_F(MeterTest, FlushedRecordsAreInTheStore) {
   ASSERT_TRUE(meter.flush().ok());
   EXPECT_FALSE(meter.isPending());
   EXPECT_EQ(store->usage({}).value().size(), 1u);
+}
+
+TEST_F(MeterTest, ManyRecordsAreWrittenInPartsAndNoneStandsBehindWhatKeepsComing) {
+  for (const auto* id : {"in-2", "in-4", "in-6"}) meter.input(input(id, OutcomeStatus::success));
+  ASSERT_TRUE(meter.flush(2).ok());
+  EXPECT_EQ(store->usage({}).value().size(), 2u);
+  EXPECT_EQ(all()[0].inputs, 3);
+  for (const auto* id : {"in-1", "in-3", "in-5"}) meter.input(input(id, OutcomeStatus::success));
+  ASSERT_TRUE(meter.flush(2).ok());
+  std::set<std::string> written;
+  for (const auto& record : store->usage({}).value()) written.insert(record.id);
+  EXPECT_EQ(written, (std::set<std::string>{"in-2", "in-4", "in-5", "in-6"}));
+  ASSERT_TRUE(meter.flush(5).ok());
+  EXPECT_FALSE(meter.isPending());
+  EXPECT_EQ(all()[0].inputs, 6);
 }
 
 }  // namespace
