@@ -74,8 +74,31 @@ function(gridiron_binary name folder)
 endfunction()
 
 # The client API's messages come out of the pinned `modal` wheel (tools/client_api does it), our link's from proto/.
+set(GRIDIRON_PROTO_FROM "" CACHE PATH "a build folder whose gridiron_proto is taken instead of compiling it again")
 function(gridiron_proto)
-  set(out ${CMAKE_BINARY_DIR}/proto)
+  if(GRIDIRON_PROTO_FROM)
+    add_library(gridiron_proto STATIC IMPORTED GLOBAL)
+    set_target_properties(gridiron_proto PROPERTIES IMPORTED_LOCATION ${GRIDIRON_PROTO_FROM}/libgridiron_proto.a)
+    target_include_directories(gridiron_proto SYSTEM INTERFACE ${GRIDIRON_PROTO_FROM}/proto)
+    target_link_libraries(gridiron_proto INTERFACE protobuf::libprotobuf)
+  else()
+    gridiron_generated_code(${CMAKE_BINARY_DIR}/proto)
+  endif()
+  # api.pb.h costs 7 s a file: those who need it share this header.
+  file(WRITE ${CMAKE_BINARY_DIR}/pch.cc "")
+  add_library(gridiron_pch STATIC ${CMAKE_BINARY_DIR}/pch.cc)
+  target_include_directories(gridiron_pch PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  target_link_libraries(gridiron_pch PUBLIC gridiron_proto base)
+  gridiron_warnings(gridiron_pch)
+  target_precompile_headers(gridiron_pch PRIVATE <modal_proto/api.pb.h> <link.pb.h> <string> <vector> <memory>
+                            <functional> "${CMAKE_SOURCE_DIR}/src/base/loop.h" "${CMAKE_SOURCE_DIR}/src/base/result.h")
+  if(NOT GRIDIRON_PROTO_FROM)
+    add_dependencies(gridiron_pch gridiron_proto)
+  endif()
+endfunction()
+
+# The library gridiron_proto, of what is written into the folder `out`.
+function(gridiron_generated_code out)
   file(MAKE_DIRECTORY ${out})
   set(client_sources ${out}/modal_proto/api.pb.cc ${out}/modal_proto/task_command_router.pb.cc)
   add_custom_command(
@@ -95,15 +118,6 @@ function(gridiron_proto)
   endif()
   target_include_directories(gridiron_proto SYSTEM PUBLIC ${out})
   target_link_libraries(gridiron_proto PUBLIC protobuf::libprotobuf)
-  # api.pb.h costs 7 s a file: those who need it share this header.
-  file(WRITE ${out}/pch.cc "")
-  add_library(gridiron_pch STATIC ${out}/pch.cc)
-  target_include_directories(gridiron_pch PRIVATE ${CMAKE_SOURCE_DIR}/src)
-  target_link_libraries(gridiron_pch PUBLIC gridiron_proto base)
-  gridiron_warnings(gridiron_pch)
-  target_precompile_headers(gridiron_pch PRIVATE <modal_proto/api.pb.h> <link.pb.h> <string> <vector> <memory>
-                            <functional> "${CMAKE_SOURCE_DIR}/src/base/loop.h" "${CMAKE_SOURCE_DIR}/src/base/result.h")
-  add_dependencies(gridiron_pch gridiron_proto)
 endfunction()
 
 # The page's files (web/) as the library web_files.
