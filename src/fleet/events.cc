@@ -86,6 +86,15 @@ void Fleet::sandboxRunning(const InstanceId& id, std::vector<StartPhase> phases)
   impl_->changed(record->instance);
 }
 
+void Fleet::startDetail(const InstanceId& id, std::vector<StartPhase> detail) {
+  auto* record = impl_->find(id);
+  if (!record || !record->detail.empty()) return;
+  record->detail = std::move(detail);
+  if (record->instance.readyAt == Time{} || record->earlier) return;
+  record->instance.phases = impl_->phasesOf(*record);
+  impl_->changed(record->instance);
+}
+
 void Fleet::exited(const InstanceId& id, const ExitInfo& exit) {
   auto* record = impl_->find(id);
   if (!record) return;
@@ -123,12 +132,7 @@ void Fleet::askedForInputs(const InstanceId& id) {
   auto& instance = record->instance;
   const auto now = impl_->clock.now();
   instance.readyAt = record->idleSince = now;
-  const auto sandboxAt = instance.sandboxAt != Time{} ? instance.sandboxAt : instance.orderedAt;
-  const auto helloAt = instance.helloAt != Time{} ? instance.helloAt : now;
-  instance.phases = {{"queue", instance.orderedAt - instance.wantedAt}};
-  instance.phases.insert(instance.phases.end(), record->workerPhases.begin(), record->workerPhases.end());
-  instance.phases.push_back({"interpreter", std::max(helloAt - sandboxAt, Nanos{0})});
-  instance.phases.push_back({"import", now - helloAt});
+  instance.phases = impl_->phasesOf(*record);
   if (!record->once) record->stopAt = {};
   impl_->become(*record, InstanceState::ready);
   impl_->meter.container(instance);

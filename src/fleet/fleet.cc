@@ -104,6 +104,7 @@ void Fleet::Impl::onWorkers(const std::function<void(WorkerPort&)>& act) {
 
 void Fleet::withdraw(const FunctionId& id, const std::string& why) {
   auto& entry = impl_->served[id];
+  if (!entry.withdrawn) impl_->retire(id);
   entry.deployed = false;
   entry.withdrawn = true;
   entry.why = why;

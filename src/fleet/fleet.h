@@ -75,6 +75,8 @@ class WorkerPort {
   // Memory snapshots of the function that are of another definition than this are of no use any more.
   virtual void forgetOlder(const FunctionId& /*function*/, const DefinitionId& /*inForce*/) {}
   virtual void forgetApp(const AppId& /*app*/) {}  // nor any of the app
+  // What waits there for starts of the function is of no use any more.
+  virtual void retire(const FunctionId& /*function*/) {}
 };
 
 struct ExitInfo {
@@ -139,6 +141,8 @@ class Fleet final : public CallsObserver {
   void workerLost(const WorkerId& worker);
   void workerKeeps(const WorkerId& worker, std::vector<ZygoteView> zygotes, std::int64_t limitBytes);
   void sandboxRunning(const InstanceId& instance, std::vector<StartPhase> phases);
+  // What is known of the start beside its steps: parts of "import", and "enter". Before or soon after it is ready.
+  void startDetail(const InstanceId& instance, std::vector<StartPhase> detail);
   void exited(const InstanceId& instance, const ExitInfo& exit);
 
   // --- what containers tell ---

@@ -51,8 +51,28 @@ TEST_F(FleetTest, PhasesOfAColdStartAddUp) {
   clock.advance(400ms);
   fleet.askedForInputs(ta);
   EXPECT_THAT(fleet.find(ta)->phases,
-              ElementsAre(StartPhase{"queue", 0ms}, StartPhase{"image", 10ms}, StartPhase{"exec", 20ms},
-                          StartPhase{"interpreter", 200ms}, StartPhase{"import", 400ms}));
+              ElementsAre(StartPhase{"queue", 0ms}, StartPhase{"place", 0ms}, StartPhase{"image", 10ms},
+                          StartPhase{"exec", 20ms}, StartPhase{"interpreter", 200ms}, StartPhase{"import", 400ms}));
+  fleet.startDetail(ta, {{"import numpy", 250ms}, {"own import app", 50ms}, {"enter", 90ms}});
+  fleet.startDetail(ta, {{"import numpy", 1ms}});
+  EXPECT_THAT(
+      fleet.find(ta)->phases,
+      ElementsAre(StartPhase{"queue", 0ms}, StartPhase{"place", 0ms}, StartPhase{"image", 10ms},
+                  StartPhase{"exec", 20ms}, StartPhase{"interpreter", 200ms}, StartPhase{"import", 310ms},
+                  StartPhase{"import numpy", 250ms}, StartPhase{"own import app", 50ms}, StartPhase{"enter", 90ms}))
+      << "told once, soon after";
+}
+
+TEST_F(FleetTest, AStartThatWaitsForAWorkerIsNotPlacedMeanwhile) {
+  fleet.workerLost(WorkerId{"wk-1"});
+  pass(11s);
+  request(f);
+  pass(3s);
+  join("wk-2");
+  const auto ta = lastStarted();
+  makeReady(ta);
+  EXPECT_THAT(fleet.find(ta)->phases, testing::Contains(StartPhase{"place", 3s}));
+  EXPECT_THAT(fleet.find(ta)->phases, testing::Contains(StartPhase{"queue", 0s}));
 }
 
 TEST_F(FleetTest, WithoutAWorkerARequestWaitsForOne) {
@@ -680,6 +700,22 @@ TEST_F(FleetTest, WorkersHearOfWhatIsDeployedAlsoThoseThatJoinLater) {
   fleet.withdraw(f, "stopped");
   join("wk-2");
   EXPECT_EQ(port.prepared.size(), 2u);
+}
+
+TEST_F(FleetTest, WorkersLetGoOfWhatWaitsForStartsOfAnEarlierDeployment) {
+  fleet.deploy(f);
+  change([](Function& x) { x.definitionId = DefinitionId{"de-2"}; });
+  fleet.deploy(f);
+  EXPECT_TRUE(port.retired.empty()) << "the same image and files";
+  change([](Function& x) { x.definitionId = DefinitionId{"de-3"}, x.mounts = {MountId{"mo-2"}}; });
+  fleet.deploy(f);
+  EXPECT_EQ(port.retired, (std::vector<std::string>{"fu-f"}));
+  change([](Function& x) { x.definitionId = DefinitionId{"de-4"}, x.image = ImageId{"im-2"}; });
+  fleet.deploy(f);
+  EXPECT_EQ(port.retired.size(), 2u);
+  fleet.withdraw(f, "stopped");
+  fleet.withdraw(f, "stopped");
+  EXPECT_EQ(port.retired.size(), 3u);
 }
 
 }  // namespace

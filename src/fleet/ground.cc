@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "fleet/ground.h"
 
 namespace gridiron {
@@ -137,7 +139,38 @@ void Fleet::Impl::countFailure(Record& record, const Outcome& outcome, int toler
   work();
 }
 
+void Fleet::Impl::retire(const FunctionId& function) {
+  for (auto& [id, entry] : workers) {
+    if (entry.port) entry.port->retire(function);
+  }
+}
+
+// What a start took, once its container has asked for inputs.
+std::vector<StartPhase> Fleet::Impl::phasesOf(const Record& record) const {
+  const Instance& instance = record.instance;
+  const auto sandboxAt = instance.sandboxAt != Time{} ? instance.sandboxAt : instance.orderedAt;
+  const auto helloAt = instance.helloAt != Time{} ? instance.helloAt : instance.readyAt;
+  const auto placedAt = std::min(std::max(record.claimedAt, instance.wantedAt), instance.orderedAt);
+  Nanos import = instance.readyAt - helloAt, enter{0};
+  for (const auto& part : record.detail) {
+    if (part.name == "enter") enter = std::min(part.took, import);
+  }
+  std::vector<StartPhase> phases{{"queue", placedAt - instance.wantedAt}, {"place", instance.orderedAt - placedAt}};
+  phases.insert(phases.end(), record.workerPhases.begin(), record.workerPhases.end());
+  phases.push_back({"interpreter", std::max(helloAt - sandboxAt, Nanos{0})});
+  phases.push_back({"import", import - enter});
+  for (const auto& part : record.detail) {
+    if (part.name != "enter") phases.push_back(part);
+  }
+  if (enter > Nanos{0}) phases.push_back({"enter", enter});
+  return phases;
+}
+
 void Fleet::Impl::supersede(const FunctionId& id, Served& entry, std::shared_ptr<const Function> function) {
+  const bool others =
+      entry.function && (entry.function->image != function->image || entry.function->mounts != function->mounts ||
+                         entry.function->clientVersion != function->clientVersion);
+  if (others) retire(id);
   if (entry.function && entry.function->definitionId != function->definitionId) {
     entry.failures = 0;
     entry.runTime = {};  // it may do something else now

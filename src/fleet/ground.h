@@ -39,7 +39,9 @@ struct Fleet::Impl {
     Time idleSince{};
     Time yieldedAt{};  // when it was told to make room for another
     Time beganAt{};    // the input that it was given last
+    Time claimedAt{};  // since when a start was decided upon and waited for room
     std::vector<StartPhase> workerPhases;
+    std::vector<StartPhase> detail;  // of the start, as its container told
     // What happens next if nothing else does: stop politely, kill, give up. Epoch: nothing.
     Time stopAt{}, killAt{}, giveUpAt{};
   };
@@ -52,6 +54,7 @@ struct Fleet::Impl {
     Nanos runTime{};         // of its inputs of late
     int failures = 0;
     Time lastFailure{};
+    Time claimedAt{};  // since when it wants containers that it does not get; epoch: it does not
   };
 
   Store& store;
@@ -99,6 +102,10 @@ struct Fleet::Impl {
   bool hasReady(const FunctionId& function) const;
   void noteRunTime(const FunctionId& function, Nanos took);
   void write();
+
+  // Workers let go of what they hold for starts of what the function was.
+  void retire(const FunctionId& function);
+  std::vector<StartPhase> phasesOf(const Record& record) const;
 
   // --- step.cc ---
   void expire();

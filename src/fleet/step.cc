@@ -150,9 +150,12 @@ std::vector<plan::Claim> Fleet::Impl::scaleAll() {
       auto* record = find(instance);
       if (record && calls.heldBy(instance) == 0) drain(*record, "idle");
     }
+    auto& entry = served[id];
+    if (plan.start == 0) entry.claimedAt = {};
     if (plan.start == 0) continue;
+    if (entry.claimedAt == Time{}) entry.claimedAt = clock.now();
     const auto since = view.queued > 0 ? view.oldestQueued : clock.now();
-    claims.push_back(claimOf(*served[id].function, plan.start, since));
+    claims.push_back(claimOf(*entry.function, plan.start, since));
   }
   return claims;
 }

@@ -20,6 +20,7 @@ namespace gridiron {
 struct FakePort final : WorkerPort {
   std::vector<StartOrder> started;
   std::vector<std::string> prepared;  // images
+  std::vector<std::string> retired;   // functions
   std::vector<std::string> told;      // "stop ta-… 30s", "signal ta-… 2"
 
   void start(const StartOrder& order) override { started.push_back(order); }
@@ -31,6 +32,7 @@ struct FakePort final : WorkerPort {
     told.push_back(fmt::format("signal {} {}", id.value, signo));
   }
   void prepare(const Function& function) override { prepared.push_back(function.image.value); }
+  void retire(const FunctionId& function) override { retired.push_back(function.value); }
 };
 
 struct FakeOrders final : StartOrders {

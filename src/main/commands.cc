@@ -270,6 +270,8 @@ Result<void> showUsage(const Settings& settings, Format format, const UsageFilte
   return {};
 }
 
+std::string ofWhom(const json& part) { return part.value("own", false) ? "the app's own" : ""; }
+
 Result<void> showTrace(const Settings& settings, Format format, const std::string& of) {
   ASSIGN_OR_RETURN(auto answer, askRunning(settings, {"GET", "/v1/trace?of=" + escaped(of), {}}));
   if (format == Format::json) {
@@ -280,8 +282,11 @@ Result<void> showTrace(const Settings& settings, Format format, const std::strin
     print(fmt::format("{} of call {}: {} {}, in {}, {}\n", text(input, "input"), text(input, "call"),
                       text(input, "app"), text(input, "function"), text(input, "container"), text(input, "outcome")));
     Rows rows{{"wait", fmt::format("{:.1f}", number(input, "wait_ms")), ""}};
-    for (const auto& phase : input["phases"])
+    for (const auto& phase : input["phases"]) {
       rows.push_back({"  " + text(phase, "name"), fmt::format("{:.1f}", number(phase, "ms")), text(phase, "note")});
+      for (const auto& part : phase.value("parts", json::array()))
+        rows.push_back({"    " + text(part, "name"), fmt::format("{:.1f}", number(part, "ms")), ofWhom(part)});
+    }
     rows.push_back({"run", input["run_ms"].is_null() ? "" : fmt::format("{:.1f}", number(input, "run_ms")), ""});
     print(formatTable({"PHASE", "MS", ""}, rows));
   }
@@ -303,11 +308,16 @@ Result<void> showColdStarts(const Settings& settings, Format format, const std::
                                     text(phase, "note")};
   };
   Rows rows;
-  for (const auto& phase : answer["phases"]) rows.push_back(row(text(phase, "name"), phase));
+  for (const auto& phase : answer["phases"]) {
+    rows.push_back(row(text(phase, "name"), phase));
+    for (const auto& part : phase.value("parts", json::array())) {
+      rows.push_back(row("  " + text(part, "name"), part));
+      rows.back().back() = ofWhom(part);
+    }
+  }
   if (answer.contains("total")) rows.push_back(row("all", answer["total"]));
   print(rows.empty()
-            ? fmt::format("{} {} has had no cold start since the grid began\n", text(answer, "app"),
-                          text(answer, "function"))
+            ? fmt::format("{} {} has had no cold start that is known\n", text(answer, "app"), text(answer, "function"))
             : formatTable({"PHASE", "STARTS", "P50 MS", "P99 MS", "SHARE", ""}, rows) + text(answer, "dearest") + "\n");
   return {};
 }

@@ -22,7 +22,9 @@ static_assert(!mayBecome(InstanceState::gone, InstanceState::starting));
 const char* nameOf(InstanceState state);
 
 // One named, measured part of a cold start, in order: "queue", then the worker's own ("image", "sandbox", …),
-// "interpreter" (to ContainerHello), "import" (to the first FunctionGetInputs).
+// "place" (a worker with room), …, "interpreter" (to ContainerHello), "import" (to the first FunctionGetInputs, less
+// "enter", the hooks of a class). "import NAME" and "own import NAME" are parts of "import": packages, and modules of
+// the app's own.
 struct StartPhase {
   std::string name;
   Nanos took{};

@@ -2,6 +2,7 @@
 
 #include <google/protobuf/repeated_field.h>
 
+#include <algorithm>
 #include <chrono>
 
 namespace gridiron::wire {
@@ -107,6 +108,16 @@ std::vector<ZygoteView> readZygotes(const link::Zygotes& zygotes) {
 std::vector<StartPhase> readPhases(const link::InstanceEvent& event) {
   std::vector<StartPhase> phases;
   for (const link::Phase& phase : event.phases()) phases.push_back({phase.name(), Nanos(phase.nanos())});
+  return phases;
+}
+
+std::vector<StartPhase> readPhases(const link::StartDetail& detail) {
+  constexpr int kMost = 32;
+  std::vector<StartPhase> phases;
+  for (const link::Phase& phase : detail.phases()) {
+    if (static_cast<int>(phases.size()) < kMost)
+      phases.push_back({phase.name(), std::max(Nanos(phase.nanos()), Nanos{0})});
+  }
   return phases;
 }
 

@@ -21,6 +21,8 @@ Result<Worker> readWorker(const link::WorkerHello& hello, Time connectedAt);
 std::vector<InstanceId> readInstances(const link::WorkerHello& hello);
 std::vector<ZygoteView> readZygotes(const link::Zygotes& zygotes);
 std::vector<StartPhase> readPhases(const link::InstanceEvent& event);
+// At most some dozens of them.
+std::vector<StartPhase> readPhases(const link::StartDetail& detail);
 ExitInfo readExit(const link::InstanceEvent& event);
 ImageFacts readFacts(const link::ImageFacts& facts);
 

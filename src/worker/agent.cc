@@ -102,6 +102,8 @@ void Agent::command(link::ToWorker command) {
     hands_.forget(std::move(*command.mutable_forget()));
   } else if (command.has_prepare() && !stopping_) {
     hands_.prepare(std::move(*command.mutable_prepare()));
+  } else if (command.has_retire()) {
+    hands_.retire(command.retire().function_id());
   }
 }
 

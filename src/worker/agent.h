@@ -38,6 +38,8 @@ class Hands : public Line {
   virtual void forget(link::ForgetSnapshots) {}
   // Containers of the image are to be expected.
   virtual void prepare(link::PrepareImage) {}
+  // What was parked for the function and no other is of no use.
+  virtual void retire(const std::string& /*function*/) {}
 };
 
 // What a worker decides, without doing any of it: events come in by its functions, what is to be done goes out by

@@ -10,6 +10,7 @@
 
 #include "net/door.h"
 #include "wire/link.h"
+#include "worker/imports.h"
 #include "worker/offload.h"
 #include "worker/output.h"
 
@@ -22,6 +23,7 @@ namespace {
 constexpr Nanos kLastOutput = 2s;  // how long the pipes may stay open after the end of the main process
 constexpr Nanos kSettling = 1s;    // for the first input
 constexpr int kSystem = 3;         // the file descriptor of our own lines
+constexpr const char* kHello = "/modal.client.ModalClient/ContainerHello";
 constexpr const char* kGetInputs = "/modal.client.ModalClient/FunctionGetInputs";
 constexpr const char* kHeartbeat = "/modal.client.ModalClient/ContainerHeartbeat";
 constexpr const char* kCheckpoint = "/modal.client.ModalClient/ContainerCheckpoint";
@@ -53,9 +55,9 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   std::unique_ptr<net::Door> door;
   std::shared_ptr<OutputPump> output;
   std::shared_ptr<const Parking::Shape> shape;  // until zygotes have learnt from it
-  Fd imports;                                   // as long
-  std::string name;                             // of its files
-  std::string imported;
+  Fd importsEnd;                                // as long
+  Imports imports;
+  std::string name;  // of its files
   bool waited = false;
   Timer settling;
   bool killed = false, running = false;
@@ -118,7 +120,7 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
     self->sandbox = std::move(started->sandbox);
     self->shape = std::move(started->shape);
     self->name = std::move(started->name);
-    self->imports = std::move(started->imports);
+    self->importsEnd = std::move(started->imports);
     if (self->killed) self->sandbox->kill();
     Result<void> opened = self->openDoor(std::move(started->listener));
     self->openOutput();
@@ -149,6 +151,7 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   static Task<void> beforeCall(std::weak_ptr<Impl> weak, std::string path) {
     const std::shared_ptr<Impl> self = weak.lock();
     if (self) self->speaks(path);
+    if (self && path == kHello) self->greets();
     if (self && path == kGetInputs) self->waits();
     if (!self || path != kPutOutputs || !self->output) co_return;
     self->output->drain();
@@ -231,6 +234,7 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
     if (!shape) return;
     if (std::exchange(waited, true)) return teach();
     readImports();
+    tellImports();
     settling.expires_after(kSettling);
     settling.async_wait([weak = weak_from_this()](const boost::system::error_code& failed) {
       const auto self = weak.lock();
@@ -238,22 +242,40 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
     });
   }
 
+  void greets() {
+    readImports();
+    imports.hello();
+  }
+
   void readImports() {
     char buffer[16 * 1024];
-    for (ssize_t got; imports.valid() && (got = ::read(imports.get(), buffer, sizeof buffer)) > 0;) {
-      imported.append(buffer, static_cast<std::size_t>(got));
+    bool more = importsEnd.valid();
+    for (ssize_t got; more && (got = ::read(importsEnd.get(), buffer, sizeof buffer)) > 0;)
+      more = imports.add({buffer, static_cast<std::size_t>(got)});
+  }
+
+  void tellImports() {
+    const auto parts = imports.parts(std::chrono::steady_clock::now().time_since_epoch());
+    if (parts.empty()) return;
+    link::FromWorker message;
+    message.mutable_start_detail()->set_task_id(order.task_id());
+    for (const sandbox::Phase& part : parts) {
+      link::Phase& added = *message.mutable_start_detail()->add_phases();
+      added.set_name(part.name);
+      added.set_nanos(part.took.count());
     }
+    setting.send(std::move(message));
   }
 
   // Zygotes may learn from it, and others like it be parked.
   void teach() {
     if (!shape || !waited || setting.start.zygotes == nullptr) return;
     readImports();
-    imports.reset();
+    importsEnd.reset();
     settling.cancel();
     const std::shared_ptr<const Parking::Shape> mine = std::exchange(shape, nullptr);
-    setting.start.zygotes->ready(*mine->kind, imported);
-    if (setting.start.parking != nullptr) setting.start.parking->started(*mine);
+    setting.start.zygotes->ready(*mine->kind, imports.text());
+    if (setting.start.parking != nullptr) setting.start.parking->started(*mine, order.function_id());
   }
 
   void openOutput() {

@@ -10,6 +10,7 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <set>
 
 namespace gridiron::worker {
 
@@ -26,6 +27,7 @@ constexpr Nanos kLife = 24h;                  // one is kept so long after the l
 constexpr Nanos kRest = 1min;                 // after a failure
 constexpr int kMostOfAShape = 32;             // parked at once
 constexpr std::size_t kMostShapes = 64;       // that are known
+constexpr std::size_t kMostFunctions = 256;   // of a shape
 constexpr std::int64_t kExpected = 12 << 20;  // of one that was not measured yet
 
 struct Parked {
@@ -36,7 +38,8 @@ struct Parked {
 // Guarded by the mutex of Impl.
 struct Entry {
   Parking::Shape shape;
-  std::deque<Nanos> starts;  // of kMemory, the last ones
+  std::set<std::string> functions;  // that containers of it were started for
+  std::deque<Nanos> starts;         // of kMemory, the last ones
   std::vector<Parked> parked;
   Nanos usedAt{}, restUntil{};
   bool filling = false;
@@ -205,14 +208,28 @@ std::optional<Parking::Slot> Parking::take(const Shape& shape, const std::shared
   return slot;
 }
 
-void Parking::started(const Shape& shape) {
+void Parking::started(const Shape& shape, const std::string& function) {
   if (impl_->options.memoryBytes <= 0) return;
   const std::lock_guard lock(impl_->mutex);
   Entry& entry = impl_->entryOf(shape);
   entry.usedAt = impl_->now();
+  if (entry.functions.size() < kMostFunctions) entry.functions.insert(function);
   entry.starts.push_back(entry.usedAt);
   while (entry.starts.size() > 64 || entry.starts.front() < entry.usedAt - kMemory) entry.starts.pop_front();
   impl_->fill(entry);
+}
+
+void Parking::retire(const std::string& function) {
+  const std::lock_guard lock(impl_->mutex);
+  for (auto at = impl_->entries.begin(); at != impl_->entries.end();) {
+    Entry& entry = at->second;
+    if (entry.functions.erase(function) == 0 || !entry.functions.empty()) {
+      ++at;
+      continue;
+    }
+    for (Parked& each : entry.parked) impl_->discard(std::move(each.slot));
+    at = impl_->entries.erase(at);  // one that is being made finds its shape gone
+  }
 }
 
 void Parking::tend() {

@@ -45,8 +45,10 @@ class Parking {
 
   // One that came from `zygote`, if there is one.
   std::optional<Slot> take(const Shape& shape, const std::shared_ptr<sandbox::Zygote>& zygote);
-  // A container of the shape was started, and what it was started for is over: the time to park others.
-  void started(const Shape& shape);
+  // A container of the shape was started for `function`, and what it was started for is over: the time to park others.
+  void started(const Shape& shape, const std::string& function);
+  // The function is not what it was: what is parked of shapes that no other function had containers of is let go.
+  void retire(const std::string& function);
   // Parks what is missing, lets go of what is of no use any more. Call it now and then.
   void tend();
 

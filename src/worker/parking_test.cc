@@ -53,7 +53,7 @@ class ParkingTest : public ::testing::Test {
   void settled(const Started& started) {
     zygotes->ready(*started.shape->kind, "");
     zygotes->settle();
-    parking->started(*started.shape);
+    parking->started(*started.shape, order.function_id());
     parking->settle();
   }
   // A whole start; true when the container was there already.
@@ -170,6 +170,24 @@ TEST_F(ParkingTest, OneThatEndedOrWhoseZygoteIsGoneIsNotTaken) {
   EXPECT_TRUE(start()) << "of the new zygote";
 }
 
+TEST_F(ParkingTest, WhatIsParkedGoesWithItsZygoteWhenThatHasLearntMore) {
+  start();
+  ASSERT_EQ(waiting(), 1U);
+  clock.advance(1min);
+  const Started started = begin();
+  settled(started);  // another is parked
+  ASSERT_EQ(waiting(), 1U);
+  zygotes->ready(*started.shape->kind, "httpx\n");
+  zygotes->settle();
+  ASSERT_EQ(sandboxes.zygotes().size(), 2U);
+  start();
+  for (const auto& [spec, alive] : sandboxes.parked()) {
+    EXPECT_EQ(*alive, spec.zygote == sandboxes.zygotes()[1]) << "what waited had not what was learnt";
+  }
+  clock.advance(1min);
+  EXPECT_TRUE(start()) << "of the new zygote";
+}
+
 TEST_F(ParkingTest, OneThatRefusesIsFollowedByAStartOfTheUsualKind) {
   start();
   sandboxes.failNext("become", EPERM);
@@ -201,6 +219,30 @@ TEST_F(ParkingTest, TheyGiveWayToZygotesAndOlderShapesToNewerOnes) {
   EXPECT_TRUE(start()) << "the newest has one";
   mounts = {"/mounts/app"};
   EXPECT_FALSE(start()) << "the oldest had to go";
+}
+
+TEST_F(ParkingTest, WhatIsParkedForADeploymentThatIsReplacedIsLetGo) {
+  order.set_function_id("fu-a");
+  start();
+  mounts = {"/mounts/app-2"};
+  start();
+  order.set_function_id("fu-b");
+  clock.advance(1min);
+  start();
+  EXPECT_EQ(waiting(), 2U);
+  parking->retire("fu-other");
+  parking->retire("fu-a");
+  parking->settle();
+  EXPECT_EQ(waiting(), 1U) << "the other is of fu-b too";
+  clock.advance(1min);
+  EXPECT_TRUE(start());
+  mounts = {"/mounts/app"};
+  EXPECT_FALSE(start());
+  parking->retire("fu-b");
+  parking->settle();
+  EXPECT_EQ(waiting(), 0U);
+  EXPECT_FALSE(start()) << "it may come back";
+  EXPECT_TRUE(start());
 }
 
 }  // namespace

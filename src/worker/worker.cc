@@ -316,6 +316,7 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
     asio::post(buildPool,
                [self = shared_from_this(), order = std::move(order)] { prepareZygote(self->setting.start, order); });
   }
+  void retire(const std::string& function) override { parking.retire(function); }
   void dial() override { uplink.dial(); }
   void write(link::FromWorker message) override { uplink.write(std::move(message)); }
   void writesDone() override { uplink.writesDone(); }

@@ -207,7 +207,8 @@ struct Zygotes::Impl {
     bool any = false;
     std::istringstream lines{std::string(imports)};
     for (std::string name; std::getline(lines, name);) {
-      if (name.empty() || name.size() > 200 || entry.names.size() >= kMostNames) continue;
+      if (name.empty() || name.find(' ') != std::string::npos || name.size() > 200 || entry.names.size() >= kMostNames)
+        continue;
       if (!entry.known.insert(name).second) continue;
       entry.names.push_back(std::move(name));
       any = true;

@@ -44,7 +44,8 @@ class Zygotes {
 
   Offer offer(const Kind& kind);
   // A container of `kind` is up and done with its first input, or got none soon; until then it has imported the modules
-  // `imports`, a name a line, which its zygote did not have. The time to begin a zygote, or a better one.
+  // `imports`, a name a line (others are passed over), which its zygote did not have. The time to begin a zygote, or a
+  // better one.
   void ready(const Kind& kind, std::string_view imports);
   // Containers of `kind` are to be expected: one is begun unless there is one, or the memory for it would have to be
   // another's.

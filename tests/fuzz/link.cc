@@ -12,6 +12,7 @@ FUZZ(link) {
   (void)wire::readInstances(message.hello());
   (void)wire::readZygotes(message.zygotes());
   (void)wire::readPhases(message.instance());
+  (void)wire::readPhases(message.start_detail());
   (void)wire::readExit(message.instance());
   (void)wire::readFacts(message.build().facts());
 }

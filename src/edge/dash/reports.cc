@@ -26,7 +26,10 @@ json momentJson(Time at) {
 
 json instanceJson(const Instance& instance, int inputs) {
   json phases = json::array();
-  for (const auto& phase : instance.phases) phases.push_back({{"name", phase.name}, {"seconds", seconds(phase.took)}});
+  for (const auto& phase : instance.phases) {
+    const bool part = phase.name.starts_with("import ") || phase.name.starts_with("own import ");
+    if (!part) phases.push_back({{"name", phase.name}, {"seconds", seconds(phase.took)}});
+  }
   return {{"id", instance.id.str()},
           {"app_id", instance.app.str()},
           {"function_id", instance.function.str()},

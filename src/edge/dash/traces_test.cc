@@ -39,6 +39,30 @@ TEST(Traces, StartsAreSummedUpByPhaseAndTheDearestIsNamed) {
   EXPECT_EQ(summary["dearest"], "import: 83% of the starts; not learnt: grpc (known not to survive a fork)");
 }
 
+TEST(Traces, TheDearestPackageOfAnImportIsNamedWithWhyItIsNotLearnt) {
+  std::vector<Instance> starts;
+  for (int i = 0; i < 4; ++i)
+    starts.push_back(startOf({{"fork", 9ms}, {"import", 100ms}, {"import numpy", 61ms}, {"own import app", 20ms}}));
+  const auto summary = coldSummary(starts, {"numpy.core (starts threads)", "grpc (known not to survive a fork)"});
+  ASSERT_EQ(summary["phases"].size(), 2U);
+  const auto& parts = summary["phases"][1]["parts"];
+  ASSERT_EQ(parts.size(), 2U);
+  EXPECT_EQ(parts[0]["name"], "numpy");
+  EXPECT_EQ(parts[0]["share"], 0.61);
+  EXPECT_EQ(parts[1]["own"], true);
+  EXPECT_EQ(summary["total"]["p50_ms"], 109.0) << "parts do not count twice";
+  EXPECT_EQ(summary["dearest"],
+            "import: 92% of the starts; numpy: 61% of import; not learnt because it starts threads");
+  const auto denied = coldSummary(starts, {"numpy (known not to survive a fork)"});
+  EXPECT_THAT(denied["dearest"].get<std::string>(), testing::EndsWith("not learnt: known not to survive a fork"));
+}
+
+TEST(Traces, WhatTheAppsOwnModuleTakesIsToldApart) {
+  const std::vector<Instance> starts{startOf({{"import", 100ms}, {"own import app", 80ms}, {"import httpx", 9ms}})};
+  EXPECT_EQ(coldSummary(starts, {})["dearest"],
+            "import: 100% of the starts; app: 80% of import; the app's own module, which every container imports");
+}
+
 TEST(Traces, AFunctionThatNeverStartedHasNoDearest) {
   const auto summary = coldSummary({}, {});
   EXPECT_EQ(summary["starts"], 0);

@@ -1,5 +1,7 @@
 #include "edge/http/web_call.h"
 
+#include <fmt/format.h>
+
 #include "edge/http/web_response.h"
 
 namespace gridiron::edge {
@@ -81,20 +83,29 @@ Task<void> pumpBody(std::shared_ptr<WebCall> web) {
 
 namespace {
 
+// The first of an import's parts, which is the dearest, is its note: "numpy 61.2".
+void notePart(TimedPhase& import, const StartPhase& part) {
+  if (!import.note.empty()) return;
+  const std::string name = part.name.substr(part.name.rfind(' ') + 1);
+  import.note = fmt::format("{} {:.1f}", name, std::chrono::duration<double, std::milli>(part.took).count());
+}
+
 // The phases of a start as callers see them: what the worker did, step by step, is their "sandbox"; how the interpreter
 // came about is "fork", "parked" or "restore", or "boot" with why it was none of them.
 std::vector<TimedPhase> foldStart(const std::vector<StartPhase>& steps) {
   TimedPhase sandbox{"sandbox", Nanos::zero(), ""};
   std::vector<TimedPhase> before, after;
   for (const StartPhase& step : steps) {
-    if (step.name == "queue") {
+    if (step.name == "queue" || step.name == "place") {
       before.push_back({step.name, step.took});
     } else if (step.name == "fork" || step.name == "parked" || step.name == "restore") {
       after.push_back({step.name, step.took});
     } else if (step.name.starts_with("exec: ")) {
       after.push_back({"boot", step.took, step.name.substr(6)});
-    } else if (step.name == "interpreter" || step.name == "import") {
+    } else if (step.name == "interpreter" || step.name == "import" || step.name == "enter") {
       after.push_back({step.name, step.took});
+    } else if (step.name.starts_with("import ") || step.name.starts_with("own import ")) {
+      if (!after.empty()) notePart(after.back(), step);
     } else {
       sandbox.took += step.took;
     }

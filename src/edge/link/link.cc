@@ -148,6 +148,8 @@ struct WorkerLinks::Impl : std::enable_shared_from_this<WorkerLinks::Impl> {
       link::ToWorker beat;
       beat.mutable_beat();
       session.send(std::move(beat));
+    } else if (message.has_start_detail()) {
+      fleet.startDetail(InstanceId{message.start_detail().task_id()}, wire::readPhases(message.start_detail()));
     } else if (message.has_zygotes()) {
       fleet.workerKeeps(worker, wire::readZygotes(message.zygotes()), message.zygotes().limit_bytes());
     }

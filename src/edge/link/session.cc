@@ -104,4 +104,10 @@ void LinkSession::forgetApp(const AppId& app) {
   send(std::move(command));
 }
 
+void LinkSession::retire(const FunctionId& function) {
+  link::ToWorker command;
+  command.mutable_retire()->set_function_id(function.value);
+  send(std::move(command));
+}
+
 }  // namespace gridiron::edge

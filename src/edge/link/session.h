@@ -31,6 +31,7 @@ class LinkSession final : public WorkerPort, public std::enable_shared_from_this
   void prepare(const Function& function) override;
   void forgetOlder(const FunctionId& function, const DefinitionId& inForce) override;
   void forgetApp(const AppId& app) override;
+  void retire(const FunctionId& function) override;
 
  private:
   static Task<void> write(std::shared_ptr<LinkSession> self);
