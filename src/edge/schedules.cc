@@ -95,4 +95,9 @@ void Schedules::appStopped(const App& app, const std::string&) {
   std::erase_if(entries_, [&](const auto& entry) { return entry.second.app == app.id; });
 }
 
+bool mayStartAhead(const App& app, bool byGrid) {
+  const auto tag = app.tags.find("predict");
+  return tag == app.tags.end() ? byGrid : tag->second == "on";
+}
+
 }  // namespace gridiron::edge

@@ -50,4 +50,8 @@ class Schedules final : public AppsObserver {
   std::map<FunctionId, Entry> entries_;
 };
 
+// Does the app want its containers started ahead (plan/predict.h)? Its tag `predict` says so, "on" or "off", or else
+// the grid does.
+bool mayStartAhead(const App& app, bool byGrid);
+
 }  // namespace gridiron::edge

@@ -133,6 +133,9 @@ void Fleet::askedForInputs(const InstanceId& id) {
   const auto now = impl_->clock.now();
   instance.readyAt = record->idleSince = now;
   instance.phases = impl_->phasesOf(*record);
+  if (impl_->predicts(*record->function)) {
+    impl_->foresight[instance.function].starts.note(instance.readyAt - instance.orderedAt);
+  }
   if (!record->once) record->stopAt = {};
   impl_->become(*record, InstanceState::ready);
   impl_->meter.container(instance);
@@ -182,6 +185,7 @@ void Fleet::inputStarted(const Input& input) {
   if (!record) return;
   record->everRan = true;
   record->beganAt = impl_->clock.now();
+  impl_->usedAhead(*record, input.createdAt);
   impl_->served[input.function].failures = 0;
   if (record->function->singleUse && record->instance.state == InstanceState::ready) {
     record->byUs = true;

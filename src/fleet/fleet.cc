@@ -17,7 +17,7 @@ Fleet::Fleet(Store& store, Calls& calls, const Functions& functions, StartOrders
 
 Fleet::Fleet(Store& store, Calls& calls, const Functions& functions, StartOrders& orders, Meter& meter,
              const Clock& clock, Options options)
-    : impl_(new Impl{store, calls, functions, orders, meter, clock, options, {}, {}, {}, {}, {}, {}, {}, {}, {}}) {
+    : impl_(new Impl{store, calls, functions, orders, meter, clock, options, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}) {
   calls.observe(*this);
 }
 
@@ -28,6 +28,7 @@ void Fleet::onWork(std::function<void()> wake) { impl_->wake = std::move(wake); 
 
 Result<void> Fleet::load() {
   ASSIGN_OR_RETURN(auto left, impl_->store.instances({}, true, 0));
+  impl_->recallArrivals();
   Batch batch;
   std::set<InstanceId> alive;
   for (auto& instance : left) {

@@ -14,6 +14,7 @@
 #include "model/function.h"
 #include "model/instance.h"
 #include "model/worker.h"
+#include "plan/predict.h"
 #include "store/store.h"
 
 namespace gridiron {
@@ -111,6 +112,20 @@ class Fleet final : public CallsObserver {
     Nanos workerGrace = std::chrono::seconds(10);  // a worker that comes back so soon keeps its containers
     std::int64_t defaultMilliCpu = 125;            // of functions that do not say
     std::int64_t defaultMemoryMb = 128;
+    // Whose containers are started ahead (plan/predict.h), and when those that run by themselves do so next. Empty: no
+    // function's. Asked often.
+    std::function<bool(const Function&)> predicts{};
+    std::function<std::optional<Time>(const FunctionId&)> scheduled{};
+  };
+  // What is expected of a function, and in which time a container is there for it.
+  struct Foreseen {
+    plan::Forecast forecast;
+    Time startAt{}, stopAt{};
+  };
+  struct AheadCounts {
+    std::int64_t started = 0;  // containers, since the grid began
+    std::int64_t hits = 0;     // those that an input found
+    Nanos unused{};            // of all of them, before their first input
   };
   Fleet(Store& store, Calls& calls, const Functions& functions, StartOrders& orders, Meter& meter, const Clock& clock);
   Fleet(Store& store, Calls& calls, const Functions& functions, StartOrders& orders, Meter& meter, const Clock& clock,
@@ -163,6 +178,8 @@ class Fleet final : public CallsObserver {
   std::vector<Instance> startsOf(const FunctionId& function) const;  // that became ready, gone ones too; newest last
   std::vector<Worker> workers() const;
   FunctionStats stats(const FunctionId& function) const;
+  std::optional<Foreseen> foreseen(const FunctionId& function) const;
+  AheadCounts aheadCounts(const FunctionId& function) const;
 
   // Does what is to be done now. Call after onWork's wake, and at nextDeadline.
   void step();

@@ -102,6 +102,9 @@ void Fleet::Impl::bury(InstanceId id, std::string why, Blame blame) {
     }
     gone.erase(oldest);
   }
+  if (instance.ahead && instance.usedAt == Time{} && instance.readyAt != Time{}) {
+    foresight[instance.function].unused += std::max(instance.goneAt - instance.readyAt, Nanos{0});
+  }
   gone[id] = instance;
   meter.container(instance);
   if (earlier && instance.readyAt == Time{}) closeBills();  // the one that we know may be from before it was ready

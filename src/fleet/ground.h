@@ -57,6 +57,17 @@ struct Fleet::Impl {
     Time claimedAt{};  // since when it wants containers that it does not get; epoch: it does not
   };
 
+  // Of a function whose containers may be started ahead.
+  struct Foresight {
+    plan::Arrivals arrivals;
+    plan::StartTimes starts;
+    std::optional<plan::Forecast> forecast;
+    bool stale = false;  // there were arrivals since
+    Time startedFor{};   // of the forecast that there was a start for
+    std::int64_t started = 0, hits = 0;
+    Nanos unused{};
+  };
+
   Store& store;
   Calls& calls;
   const Functions& functions;
@@ -74,6 +85,7 @@ struct Fleet::Impl {
   std::set<InstanceId> dirty;  // to be written
   std::optional<Time> again;   // what the last step's plan asked for
   Time flushedAt{};
+  std::map<FunctionId, Foresight> foresight;
 
   // --- ground.cc ---
   void changed(const Instance& instance);
@@ -112,7 +124,19 @@ struct Fleet::Impl {
   void failWithdrawn();
   // Lets idle ones go; what it says is to be placed.
   std::vector<plan::Claim> scaleAll();
-  std::map<FunctionId, plan::FunctionView> functionViews() const;
+  std::map<FunctionId, plan::FunctionView> functionViews();
+  plan::ReadyContainer readyView(const Record& record, int held, const plan::FunctionView& view) const;
+
+  // --- ahead.cc ---
+  bool predicts(const Function& function) const;
+  // A stretch of use of the function began.
+  void noteArrival(const FunctionId& function, Time at);
+  std::optional<Foreseen> foresee(const FunctionId& function, Foresight& sight) const;
+  bool wantsAhead(const FunctionId& function, const Function& definition);
+  void noteStartAhead(const FunctionId& function);
+  // It is given an input.
+  void usedAhead(Record& record, Time queuedAt);
+  void recallArrivals();
 
   // --- placing.cc ---
   void placeAll(std::vector<plan::Claim> claims);

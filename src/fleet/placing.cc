@@ -152,6 +152,8 @@ Fleet::Impl::Record& Fleet::Impl::recordFor(const plan::Claim& claim, const Inst
   record.instance.definition = function->definitionId;
   record.instance.resources = claim.each;
   record.instance.wantedAt = claim.since;
+  record.instance.ahead = claim.ahead;
+  if (claim.ahead) noteStartAhead(claim.function);
   record.claimedAt = served.at(claim.function).claimedAt;
   record.function = function;
   return records.emplace(record.instance.id, std::move(record)).first->second;

@@ -85,7 +85,13 @@ void Fleet::Impl::failWithdrawn() {
   }
 }
 
-std::map<FunctionId, plan::FunctionView> Fleet::Impl::functionViews() const {
+// One that was started ahead and that nothing came for goes when what was expected is over.
+plan::ReadyContainer Fleet::Impl::readyView(const Record& record, int held, const plan::FunctionView& view) const {
+  const bool inVain = record.instance.ahead && record.instance.usedAt == Time{} && view.ahead == 0;
+  return {record.instance.id, held, inVain ? Time{Nanos{1}} : record.idleSince};
+}
+
+std::map<FunctionId, plan::FunctionView> Fleet::Impl::functionViews() {
   std::map<FunctionId, plan::FunctionView> views;
   for (const auto& [id, entry] : served) {
     if (entry.withdrawn || !entry.function || entry.function->isBuilder) continue;
@@ -100,6 +106,7 @@ std::map<FunctionId, plan::FunctionView> Fleet::Impl::functionViews() const {
     view.runTime = entry.runTime;
     view.failures = entry.failures;
     view.lastFailure = entry.lastFailure;
+    view.ahead = entry.deployed && wantsAhead(id, *entry.function) ? 1 : 0;
     views.emplace(id, std::move(view));
   }
   std::map<FunctionId, Nanos> running;
@@ -119,7 +126,7 @@ std::map<FunctionId, plan::FunctionView> Fleet::Impl::functionViews() const {
         break;
       case InstanceState::ready:
         view.running += held;
-        view.ready.push_back({instanceId, held, record.idleSince});
+        view.ready.push_back(readyView(record, held, view));
         break;
       default:
         view.leaving += held > 0;
@@ -155,7 +162,9 @@ std::vector<plan::Claim> Fleet::Impl::scaleAll() {
     if (plan.start == 0) continue;
     if (entry.claimedAt == Time{}) entry.claimedAt = clock.now();
     const auto since = view.queued > 0 ? view.oldestQueued : clock.now();
+    if (view.queued > 0 && view.starting == 0 && view.ready.empty()) noteArrival(id, since);
     claims.push_back(claimOf(*entry.function, plan.start, since));
+    claims.back().ahead = plan.ahead > 0;
   }
   return claims;
 }

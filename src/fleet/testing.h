@@ -63,7 +63,9 @@ class FleetTest : public testing::Test {
   Calls calls{*store, functions, clock};
   FakeOrders orders;
   Meter meter{*store, clock};
-  Fleet fleet{*store, calls, functions, orders, meter, clock};
+  bool predicts = false;        // containers are started ahead
+  std::optional<Time> nextRun;  // by a schedule
+  Fleet fleet{*store, calls, functions, orders, meter, clock, options()};
   FakePort port;
   Notes notes;
   bool wanted = false;
@@ -76,6 +78,12 @@ class FleetTest : public testing::Test {
     join("wk-1");
   }
 
+  Fleet::Options options() {
+    Fleet::Options out;
+    out.predicts = [this](const Function&) { return predicts; };
+    out.scheduled = [this](const FunctionId&) { return nextRun; };
+    return out;
+  }
   Function& function(const std::string& id) {
     static Function last;
     last = Function{};

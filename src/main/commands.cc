@@ -88,6 +88,14 @@ void printFunctions(const json& functions) {
                     text(f, "starting"), text(f, "url")});
   print(rows.empty() ? "no functions\n"
                      : formatTable({"APP", "FUNCTION", "WAITING", "RUNNING", "READY", "STARTING", "ADDRESS"}, rows));
+  for (const auto& f : functions) {
+    const json ahead = f.value("ahead", json());
+    if (!ahead.is_object()) continue;
+    const json next = ahead.value("next", json());
+    print(fmt::format("{} {}, started ahead{}: {} times, {} of them found by an input, {} unused\n", text(f, "app"),
+                      text(f, "function"), next.is_object() ? " (" + text(next, "why") + ")" : "",
+                      text(ahead, "started"), text(ahead, "hits"), formatSeconds(number(ahead, "unused_seconds"))));
+  }
 }
 
 Result<void> addPair(std::map<std::string, std::string>& values, const std::string& pair, const std::string& place) {

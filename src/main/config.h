@@ -42,6 +42,7 @@ struct Settings {
   std::string accessLog;                          // path, "-" for standard output, "" for none
   std::int64_t maxConnections = 0;                // of the door
   std::int64_t maxClientConnections = 0;          // of one address that is not trusted
+  bool predict = false;                           // containers are started ahead of requests that come regularly
   bool fastLane = true;                        // web requests go to containers by sockets of their own, where they can
   std::optional<std::int64_t> zygoteMemoryMb;  // of the processes that cold starts are forked from; 0 = every start is
                                                // plain; nothing: as the machine allows

@@ -362,6 +362,10 @@ const std::vector<SettingKey>& settingKeys() {
       {{"fast_lane", "web requests go to their containers by sockets, past the client's input loop (docs/web.md)"},
        [](S) -> std::string { return "true"; },
        yesOrNo<&Settings::fastLane>},
+      {{"predict",
+        "containers are started ahead of requests that come regularly; they are metered (docs/cold_start.md)"},
+       [](S) -> std::string { return "off"; },
+       yesOrNo<&Settings::predict>},
       {{"zygote_memory",
         "MiB for processes that cold starts are forked from; 0: all are plain; auto: 1/16 of the machine, at most "
         "1024"},

@@ -97,6 +97,7 @@ struct Grid::Impl {
   Result<void> startWorker();
 
   net::HttpHandler router();
+  Fleet::Options fleetOptions();
   edge::WorkerLinks::Hooks linkHooks();
   edge::IngressParts ingressParts();
   edge::WebhookParts webhookParts();
@@ -205,7 +206,7 @@ Result<void> Grid::Impl::openControl() {
   orders = std::make_unique<wire::CatalogOrders>(
       *catalog, [this](const Function& function, auto& out) { wire::writeHandle(function, *urls, out); },
       settings.fastLane);
-  fleet = std::make_unique<Fleet>(*store, *calls, catalog->apps(), *orders, *meter, clock);
+  fleet = std::make_unique<Fleet>(*store, *calls, catalog->apps(), *orders, *meter, clock, fleetOptions());
   driver = std::make_unique<edge::Driver>(io, *calls, *fleet, catalog->apps(), *meter);
   driver->alsoEachSecond([this] { catalog->expire(); });
   driver->alsoEachSecond([this] { calls->noteLeases(); });
@@ -215,6 +216,19 @@ Result<void> Grid::Impl::openControl() {
   RETURN_IF_ERROR(calls->load());
   RETURN_IF_ERROR(schedules->load());
   return fleet->load();
+}
+
+Fleet::Options Grid::Impl::fleetOptions() {
+  Fleet::Options options;
+  options.predicts = [this](const Function& function) {
+    const App* app = catalog->apps().find(function.app);
+    return app != nullptr && edge::mayStartAhead(*app, settings.predict);
+  };
+  options.scheduled = [this](const FunctionId& id) -> std::optional<Time> {
+    const auto planned = schedules ? schedules->of(id) : std::nullopt;
+    return planned ? planned->next : std::nullopt;
+  };
+  return options;
 }
 
 edge::WorkerLinks::Hooks Grid::Impl::linkHooks() {

@@ -16,6 +16,13 @@ void add(UsageSum& sum, const UsageRecord& record, Time from, Time to) {
   }
   const double seconds = static_cast<double>(millis) / 1000;
   ++sum.containers;
+  if (record.ahead) {
+    ++sum.aheadContainers;
+    const bool used = record.usedAt != Time{};
+    sum.aheadHits += used;
+    const auto unused = std::max((used ? std::min(record.usedAt, to) : to) - from, Nanos{0});
+    sum.aheadUnusedMillis += std::chrono::duration_cast<std::chrono::milliseconds>(unused).count();
+  }
   sum.containerMillis += millis;
   sum.cpuSeconds += seconds * static_cast<double>(record.resources.milliCpu) / 1000;
   sum.memoryGibSeconds += seconds * static_cast<double>(record.resources.memoryMb) / 1024;
@@ -37,6 +44,8 @@ void Meter::container(const Instance& instance) {
   record.startedAt = instance.readyAt;
   record.endedAt = instance.goneAt;
   record.outcome = instance.why;
+  record.ahead = instance.ahead;
+  record.usedAt = instance.usedAt;
   pending_[record.id] = std::move(record);
 }
 

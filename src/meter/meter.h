@@ -27,6 +27,9 @@ struct UsageSum {
   double cpuSeconds = 0;  // reserved cores · time
   double memoryGibSeconds = 0;
   std::map<std::string, double> gpuSeconds;  // by type
+  std::int64_t aheadContainers = 0;          // of `containers`, those that were started ahead
+  std::int64_t aheadHits = 0;                // of them, those that an input found
+  std::int64_t aheadUnusedMillis = 0;        // of all of them, before their first input
   bool operator==(const UsageSum&) const = default;
 };
 

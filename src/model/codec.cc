@@ -97,11 +97,13 @@ void fields(A& a, Instance& v) {
   a(1, v.id), a(2, v.function), a(3, v.app), a(4, v.definition), a(5, v.worker), a(6, v.resources);
   a(7, v.state), a(8, v.wantedAt), a(9, v.orderedAt), a(10, v.sandboxAt), a(11, v.helloAt), a(12, v.readyAt);
   a(13, v.goneAt), a(14, v.why), a(15, v.exitCode), a(16, v.phases);
+  a(17, v.ahead), a(18, v.usedAt);
 }
 template <class A>
 void fields(A& a, UsageRecord& v) {
   a(1, v.id), a(2, v.kind), a(3, v.app), a(4, v.function), a(5, v.instance), a(6, v.resources);
   a(7, v.queuedAt), a(8, v.startedAt), a(9, v.endedAt), a(10, v.outcome), a(11, v.call), a(12, v.method);
+  a(13, v.ahead), a(14, v.usedAt);
 }
 
 void appendNumber(std::string& out, std::uint64_t n, int bytes) {

@@ -49,6 +49,8 @@ struct Instance {
   std::string why;  // of its end, for people
   int exitCode = 0;
   std::vector<StartPhase> phases;
+  bool ahead = false;  // it was started before anything waited for it: plan/predict.h
+  Time usedAt{};       // with `ahead`: given its first input
   bool operator==(const Instance&) const = default;
 };
 

@@ -25,6 +25,8 @@ struct UsageRecord {
   std::string outcome;
   CallId call;         // input: of it
   std::string method;  // input: of a class; "" for plain functions
+  bool ahead = false;  // container: started before anything waited for it
+  Time usedAt{};       // with `ahead`: when it got its first input
   bool operator==(const UsageRecord&) const = default;
 };
 

@@ -71,6 +71,25 @@ json scheduleJson(const AdminParts& parts, const FunctionId& function) {
   return row;
 }
 
+// What is expected of a function whose containers are started ahead, and what came of it since the grid began.
+json aheadJson(const Fleet& fleet, const FunctionId& id) {
+  const Fleet::AheadCounts counts = fleet.aheadCounts(id);
+  const auto next = fleet.foreseen(id);
+  if (!next && counts.started == 0) return nullptr;
+  json row = {{"started", counts.started},
+              {"hits", counts.hits},
+              {"unused_seconds", std::chrono::duration<double>(counts.unused).count()},
+              {"next", nullptr}};
+  if (next) {
+    row["next"] = {{"due_at", momentJson(next->forecast.due)},
+                   {"start_at", momentJson(next->startAt)},
+                   {"stop_at", momentJson(next->stopAt)},
+                   {"confidence", next->forecast.confidence},
+                   {"why", next->forecast.why}};
+  }
+  return row;
+}
+
 json functionJson(const AdminParts& parts, const App& app, const std::string& tag, const FunctionId& id, Names& names) {
   json row = {{"id", id.str()}, {"app", nameOf(app)}, {"app_id", app.id.str()}, {"function", tag}, {"url", nullptr}};
   if (auto function = names.findFunction(id)) row["url"] = webUrl(parts, *function);
@@ -80,6 +99,7 @@ json functionJson(const AdminParts& parts, const App& app, const std::string& ta
   row["containers"] = stats.containers;
   row["starting"] = stats.starting;
   row["schedule"] = scheduleJson(parts, id);
+  row["ahead"] = aheadJson(*parts.fleet, id);
   return row;
 }
 

@@ -85,11 +85,13 @@ void putFunctions(const AdminParts& parts, Text& text) {
   struct Row {
     Labels labels;
     FunctionStats stats;
+    Fleet::AheadCounts ahead;
   };
   std::vector<Row> rows;
   for (const App& app : liveApps(parts.catalog))
     for (const auto& [tag, id] : app.functions)
-      rows.push_back({labelsOf({app.environment, nameOf(app), tag}), parts.fleet->stats(id)});
+      rows.push_back(
+          {labelsOf({app.environment, nameOf(app), tag}), parts.fleet->stats(id), parts.fleet->aheadCounts(id)});
   const auto each = [&](const char* name, const char* help, auto value) {
     text.about(name, "gauge", help);
     for (const Row& row : rows) text.put(name, row.labels, value(row.stats));
@@ -98,6 +100,16 @@ void putFunctions(const AdminParts& parts, Text& text) {
   each("gridiron_function_running", "Inputs that run.", [](const FunctionStats& s) { return s.running; });
   each("gridiron_function_containers", "Containers that are ready.",
        [](const FunctionStats& s) { return s.containers; });
+  const auto ahead = [&](const char* name, const char* help, auto value) {
+    text.about(name, "counter", help);
+    for (const Row& row : rows)
+      if (row.ahead.started > 0) text.put(name, row.labels, value(row.ahead));
+  };
+  ahead("gridiron_ahead_starts_total", "Containers that were started before anything waited for them.",
+        [](const Fleet::AheadCounts& c) { return c.started; });
+  ahead("gridiron_ahead_hits_total", "Those that an input found.", [](const Fleet::AheadCounts& c) { return c.hits; });
+  ahead("gridiron_ahead_unused_seconds_total", "Time of all of them before their first input.",
+        [](const Fleet::AheadCounts& c) { return std::chrono::duration<double>(c.unused).count(); });
   each("gridiron_function_starting", "Containers that start.", [](const FunctionStats& s) { return s.starting; });
 }
 

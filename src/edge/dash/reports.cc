@@ -97,6 +97,9 @@ json usageSumJson(const UsageSum& sum) {
           {"failed_inputs", sum.failedInputs},
           {"cpu_seconds", sum.cpuSeconds},
           {"memory_gib_seconds", sum.memoryGibSeconds},
+          {"ahead_containers", sum.aheadContainers},
+          {"ahead_hits", sum.aheadHits},
+          {"ahead_unused_seconds", seconds(sum.aheadUnusedMillis)},
           {"gpu_seconds", sum.gpuSeconds}};
 }
 
