@@ -279,6 +279,9 @@ TEST_F(Zygotes, AnAppsOwnModuleIsNotReplacedByTheLibrarys) {
 
 TEST_F(Zygotes, ModulesThatDoNotSurviveAForkAreLeftOutAndNamed) {
   module("threads", "import threading,time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n");
+  module("pool",
+         "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(4)\n"
+         "list(pool.map(abs, range(9)))\n");
   module("sockets", "import socket\nkept = socket.socket()\n");
   module("signals", "import signal\nsignal.signal(signal.SIGUSR2, lambda *a: None)\n");
   module("writes", "open('/root/cache', 'w')\n");
@@ -287,14 +290,14 @@ TEST_F(Zygotes, ModulesThatDoNotSurviveAForkAreLeftOutAndNamed) {
   module("grpc", "");
   module("good", "import json\n");
   const auto parent = zygote(
-      R"({"learnt": ["threads", "sockets", "signals", "writes", "quits", "greedy", "grpc", "absent", "good"],
+      R"({"learnt": ["threads", "pool", "sockets", "signals", "writes", "quits", "greedy", "grpc", "absent", "good"],
           "denied": ["grpc"]})");
   ASSERT_TRUE(parent);
   const std::string report = parent->report();
-  for (const char* part :
-       {R"("learnt": ["good"])", R"("threads": "starts threads")", R"("sockets": "keeps files or sockets open")",
-        R"("signals": "handles signals")", R"("writes": "OSError: [Errno 30])", R"("quits": "SystemExit: 3")",
-        R"("greedy": "reads the whole environment")", R"("grpc": "known not to survive a fork")"}) {
+  for (const char* part : {R"("learnt": ["good"])", R"("threads": "starts threads")", R"("pool": "starts threads")",
+                           R"("sockets": "keeps files or sockets open")", R"("signals": "handles signals")",
+                           R"("writes": "OSError: [Errno 30])", R"("quits": "SystemExit: 3")",
+                           R"("greedy": "reads the whole environment")", R"("grpc": "known not to survive a fork")"}) {
     EXPECT_THAT(report, HasSubstr(part));
   }
   EXPECT_EQ(said(child(parent, "import sys; print('good' in sys.modules, 'threads' in sys.modules)")),
