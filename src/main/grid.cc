@@ -266,7 +266,8 @@ edge::IngressParts Grid::Impl::ingressParts() {
       .webhooks = webhooks.get(),
       .lanes = lanes.get(),
       .book = book.get(),
-      .limits = limiter.get()};
+      .limits = limiter.get(),
+      .tell = [this](const Function& function, const std::string& line) { logs->note(function, line); }};
 }
 
 edge::LimiterParts Grid::Impl::limiterParts() {

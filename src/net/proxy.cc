@@ -84,8 +84,8 @@ Task<PassedOn> PassingOn::attempt(std::shared_ptr<Upstream> kept) {
     Result<std::shared_ptr<Upstream>> dialled = co_await upstreams_.dial();
     if (!dialled.ok()) co_return PassedOn{PassedOn::End::noAnswer, Error{Code::unavailable, dialled.error().message}};
     upstream_ = std::move(*dialled);
-    if (stopped_) upstream_->close();
   }
+  if (stopped_) upstream_->close();
   upstream_->begin(request_.method, request_.webSocket);
   upstream_->send(beginning());
   bodySent_ = whole_;

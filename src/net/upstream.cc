@@ -11,6 +11,7 @@ namespace gridiron::net {
 namespace {
 
 constexpr std::size_t kMaxHead = 64 * 1024;
+constexpr std::size_t kPiece = 64 * 1024;
 constexpr std::size_t kInHigh = 512 * 1024;   // then the server is held back
 constexpr std::size_t kOutHigh = 512 * 1024;  // then who sends waits
 constexpr auto kLong = std::chrono::hours(24);
@@ -28,15 +29,17 @@ struct Upstream::State {
     void receive(std::string_view bytes) override {
       state_->in.append(bytes);
       state_->heard = true;
+      state_->heldBack = !wantsRead();
       state_->changed.notifyAll();
     }
     void fill(std::string& out) override {
+      const bool crowded = state_->out.size() > kOutHigh;
       if (out.empty()) {
         out.swap(state_->out);
       } else {
         out.append(std::exchange(state_->out, {}));
       }
-      state_->changed.notifyAll();
+      if (crowded) state_->changed.notifyAll();
     }
     bool wantsRead() const override { return state_->unread().size() < kInHigh; }
     bool finished() const override { return false; }
@@ -63,14 +66,16 @@ struct Upstream::State {
   }
   // What was read leaves the buffer; nothing that the parser gave out points into it any more.
   void forget() {
-    const bool held = in.size() >= kInHigh;
     if (at == in.size()) {
       in.clear();
-    } else {
+      at = 0;
+    } else if (at >= in.size() / 2) {
       in.erase(0, at);
+      at = 0;
     }
-    at = 0;
-    if (held && wire) wire->kick();
+    if (!heldBack || unread().size() >= kInHigh) return;
+    heldBack = false;
+    if (wire) wire->kick();
   }
   Error problem() const {
     if (lost && !heard) return Error{Code::cancelled, "the server closed the connection without an answer"};
@@ -84,6 +89,7 @@ struct Upstream::State {
   std::string in, out;
   std::size_t at = 0;  // of `in` that was read
   bool heard = false;  // anything, since begin()
+  bool heldBack = false;
   bool lost = false;
 };
 
@@ -147,15 +153,16 @@ bool Upstream::readBuffered(std::string& out) {
 
 Task<Result<std::optional<std::string>>> Upstream::read() {
   const auto state = state_;
-  if (state->parser.between()) co_return std::optional<std::string>();
+  std::string piece;
   for (;;) {
-    const auto event = state->step();
-    if (event == H1ResponseParser::Event::body) {
-      std::string piece(state->parser.bodyPiece());
-      state->forget();
-      co_return std::optional<std::string>(std::move(piece));
-    }
+    if (state->parser.between()) co_return std::optional<std::string>();
+    auto event = state->step();
+    // Small chunks together.
+    for (; event == H1ResponseParser::Event::body && piece.size() < kPiece; event = state->step())
+      piece += state->parser.bodyPiece();
+    if (event == H1ResponseParser::Event::body) piece += state->parser.bodyPiece();
     state->forget();
+    if (!piece.empty()) co_return std::optional<std::string>(std::move(piece));
     if (event == H1ResponseParser::Event::end) co_return std::optional<std::string>();
     if (event != H1ResponseParser::Event::needMore || state->lost) co_return state->problem();
     co_await state->changed.wait(kLong);

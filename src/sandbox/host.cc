@@ -167,6 +167,7 @@ class HostSandbox final : public Sandbox {
   const std::string& name() const override { return spec_.name; }
   int pid() const override { return mainPid_ != 0 ? mainPid_ : initPid_; }
   Result<Fd> listenInside(int port) override;
+  Result<Fd> socketInside() override;
   Fd takeStdout() override { return std::move(output_); }
   Fd takeStderr() override { return std::move(errors_); }
   int exitFd() const override { return init_.get(); }
@@ -572,6 +573,16 @@ Result<Fd> HostSandbox::listenInside(int port) {
     ASSIGN_OR_RETURN(out, listenOnLoopback(port));
     return {};
   }));
+  return out;
+}
+
+Result<Fd> HostSandbox::socketInside() {
+  Fd out;
+  const auto make = [&]() -> Result<void> {
+    out = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    return out.valid() ? Result<void>{} : errnoError("make a socket in the container");
+  };
+  RETURN_IF_ERROR(spec_.network == Network::host ? make() : inNetworkOf(init_.get(), make));
   return out;
 }
 

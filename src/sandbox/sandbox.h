@@ -83,6 +83,8 @@ class Sandbox {
   virtual int pid() const = 0;  // of the container's main process, on the host
   // A socket listening at 127.0.0.1:port inside the container's network namespace: its own door to the grid.
   virtual Result<Fd> listenInside(int port) = 0;
+  // A TCP socket of the container's network namespace, to connect to what listens in it.
+  virtual Result<Fd> socketInside() { return makeError(Code::unimplemented, "a socket inside {}: not here", name()); }
   // Read ends of the main process's output. Valid until taken.
   virtual Fd takeStdout() = 0;
   virtual Fd takeStderr() = 0;

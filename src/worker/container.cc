@@ -13,6 +13,7 @@
 #include "worker/imports.h"
 #include "worker/offload.h"
 #include "worker/output.h"
+#include "worker/ports.h"
 
 namespace gridiron::worker {
 
@@ -53,6 +54,7 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
   Steps steps;
   std::shared_ptr<sandbox::Sandbox> sandbox;
   std::unique_ptr<net::Door> door;
+  std::optional<Ports> ports;
   std::shared_ptr<OutputPump> output;
   std::shared_ptr<const Parking::Shape> shape;  // until zygotes have learnt from it
   Fd importsEnd;                                // as long
@@ -122,12 +124,23 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
     self->name = std::move(started->name);
     self->importsEnd = std::move(started->imports);
     if (self->killed) self->sandbox->kill();
-    Result<void> opened = self->openDoor(std::move(started->listener));
+    Result<void> opened = started->ports ? self->openPorts() : Result<void>{};
+    if (opened.ok()) opened = self->openDoor(std::move(started->listener));
     self->openOutput();
     self->running = opened.ok();
     if (!opened.ok()) self->sandbox->kill();
     if (self->kept) self->awaitWord();
     co_return opened;
+  }
+
+  // Before the door: who is told by that one that the container is ready looks for them.
+  Result<void> openPorts() {
+    const auto inside = [box = std::weak_ptr<sandbox::Sandbox>(sandbox)]() -> Result<Fd> {
+      if (const auto here = box.lock()) return here->socketInside();
+      return makeError(Code::unavailable, "the container is gone");
+    };
+    ports.emplace(setting.io, inside);
+    return ports->listen(containerDirectory(setting.start, name));
   }
 
   Result<void> openDoor(Fd listener) {
@@ -218,6 +231,7 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
       return retired.value_or("");
     };
     co_await self->output->ended(kLastOutput);
+    self->ports.reset();
     co_await self->door->drain(0ns);
     self->door.reset();
     Result<std::string> cleared = co_await offload(self->setting.io, self->setting.pool, std::move(clear));
@@ -325,6 +339,7 @@ struct Container::Impl : std::enable_shared_from_this<Container::Impl> {
 
   static Task<void> remove(std::shared_ptr<Impl> self) {
     self->teach();
+    self->ports.reset();
     self->silence.cancel();
     Timer timer(self->setting.io.get_executor());
     while (self->keeping) {  // it has ended, so that ends soon

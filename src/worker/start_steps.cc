@@ -36,10 +36,6 @@ constexpr Nanos kDumpPatience = std::chrono::seconds(30);
 constexpr Nanos kRestorePatience = std::chrono::seconds(10);
 constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-std::string containerDirectory(const StartSetting& setting, const std::string& taskId) {
-  return setting.dataDirectory + "/containers/" + taskId;
-}
-
 std::vector<std::string> argvOf(const link::StartInstance& order, const image::Built& image) {
   if (order.argv_size() > 0) return {order.argv().begin(), order.argv().end()};
   // An image's ENTRYPOINT runs in front, as it would for `docker run`: it prepares and then executes its arguments.
@@ -198,6 +194,13 @@ Result<std::string> useZygote(const StartSetting& setting, const link::StartInst
   return std::string();
 }
 
+// Is the fast lane turned off in the container's variables (docs/web.md)?
+bool isOff(const std::vector<std::pair<std::string, std::string>>& environment) {
+  return std::any_of(environment.begin(), environment.end(), [](const auto& variable) {
+    return variable.first == "GRIDIRON_FAST_LANE" && variable.second == "off";
+  });
+}
+
 // True when a parked container has become it.
 bool useParked(const StartSetting& setting, const link::StartInstance& order, const sandbox::Spec& spec, Steps& steps,
                Started& out) {
@@ -322,6 +325,10 @@ Result<void> letGoOn(const StartSetting& setting, const std::string& taskId) {
   return writeFileAtomic(path, fmt::format("{{\"task_id\": \"{}\"}}", taskId), 0644, Durable::no);
 }
 
+std::string containerDirectory(const StartSetting& setting, const std::string& name) {
+  return setting.dataDirectory + "/containers/" + name;
+}
+
 std::string changesDirectory(const StartSetting& setting, const std::string& taskId) {
   return containerDirectory(setting, taskId) + "/changes";
 }
@@ -363,7 +370,9 @@ Result<Started> startContainer(const StartSetting& setting, const link::StartIns
     }));
   }
   Started out;
-  if (use == UseSnapshots::yes && startBySnapshot(setting, order, image, spec, steps, out, log)) return out;
+  const bool again = use == UseSnapshots::yes && startBySnapshot(setting, order, image, spec, steps, out, log);
+  out.ports = order.lane() && !isOff(spec.environment);
+  if (again) return out;
   ASSIGN_OR_RETURN(const std::string why, useZygote(setting, order, image, spec, out));
   if (useParked(setting, order, spec, steps, out)) return out;
   out.name = order.task_id();

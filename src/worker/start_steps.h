@@ -58,6 +58,7 @@ struct Started {
   std::shared_ptr<const Parking::Shape> shape;  // of one that could come from a zygote
   Fd imports;                                   // a fork writes the names of the modules that it imports to it
   std::string name;                             // its files are those of a container of this name
+  bool ports = false;                           // what listens in it is to be reached
   std::shared_ptr<const Snapshots::Kept> kept;  // what it goes on from
   std::unique_ptr<Snapshots::Making> making;    // what is to be made of it, when it asks for that
 };
@@ -69,6 +70,9 @@ enum class UseSnapshots { no, yes };
 // the client's entrypoint relies on.
 std::vector<std::pair<std::string, std::string>> environmentOf(const link::StartInstance& order,
                                                                const image::Built& image, int containerPort);
+
+// Where the files of a container of that name are.
+std::string containerDirectory(const StartSetting& setting, const std::string& name);
 
 // Where the changes of a container are kept when an image is to be made of them.
 std::string changesDirectory(const StartSetting& setting, const std::string& taskId);

@@ -1,6 +1,9 @@
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <cstring>
 
 #include "base/subprocess.h"
 #include "fixture.h"
@@ -153,6 +156,32 @@ TEST_F(Networking, AFailedPreparationLeavesNothing) {
   ASSERT_FALSE(started.ok());
   EXPECT_NE(started.error().message.find("prepare: changed my mind"), std::string::npos);
   EXPECT_EQ(traces(options_.instance, options_.stateDirectory), before);
+}
+
+// What a socket of the container's hears from who answers at `address`:8000.
+std::string heardFrom(Sandbox& box, std::uint32_t address) {
+  auto socket = box.socketInside();
+  if (!socket.ok()) return socket.error().message;
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_addr.s_addr = htonl(address);
+  to.sin_port = htons(8000);
+  (void)::fcntl(socket->get(), F_SETFL, 0);  // wait
+  if (::connect(socket->get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) return std::strerror(errno);
+  return readLine(*socket);
+}
+
+TEST_F(Networking, WhatListensInsideIsReachedByASocketOfTheContainers) {
+  auto box = start(
+      connected("import socket\ninside = socket.create_server(('127.0.0.1', 8000))\n"
+                "print('listens', flush=True)\nwhile True:\n  one, _ = inside.accept(); one.sendall(b'hello\\n')\n"));
+  ASSERT_TRUE(box.ok()) << box.error().message;
+  const Fd out = (*box)->takeStdout();
+  ASSERT_EQ(readLine(out), "listens");
+  EXPECT_EQ(heardFrom(**box, INADDR_LOOPBACK), "hello");
+  EXPECT_EQ(heardFrom(**box, INADDR_LOOPBACK), "hello");
+  (*box)->kill();
+  (void)(*box)->wait();
 }
 
 }  // namespace gridiron::sandbox

@@ -3,6 +3,7 @@
 #include "edge/http/answers.h"
 #include "edge/http/lane_call.h"
 #include "edge/http/lane_websocket.h"
+#include "edge/http/port_call.h"
 #include "edge/http/scope.h"
 #include "edge/http/trace_context.h"
 #include "edge/http/web_call.h"
@@ -135,10 +136,12 @@ Task<bool> serveCall(std::shared_ptr<WebCall> web) {
   std::shared_ptr<LanePlace> place;
   if (lanes != nullptr) {
     web->exchange->onGone([web, lanes] { lanes->forget(web->input); });
-    place = co_await lanes->enter(web->target.function->id, web->input, patienceOf(*web));
+    place = co_await lanes->enter(web->target.function->id, web->input, patienceOf(*web), portOf(web->target));
   }
   bool answered = false;
-  if (place && web->scope.webSocket) {
+  if (place && !place->ports.empty()) {
+    answered = co_await serveByPort(web, std::move(place), *lanes);
+  } else if (place && web->scope.webSocket) {
     answered = co_await serveWebSocket(web, std::move(place), *lanes);
   } else if (place) {
     answered = co_await serveByLane(web, std::move(place), *lanes);

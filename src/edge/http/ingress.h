@@ -53,6 +53,8 @@ struct IngressParts {
   RequestBook* book = nullptr;
   // How many requests are let through. Null: all.
   RequestLimiter* limits = nullptr;
+  // A line for the log of the function's app. Unset: nobody reads it.
+  std::function<void(const Function&, const std::string& line)> tell = {};
   Nanos extraWait = std::chrono::minutes(5);  // for a place on a worker, beside the function's own time-outs
   Nanos firstChunkAfter = std::chrono::seconds(2);
 };

@@ -21,10 +21,7 @@ constexpr Nanos kLong = std::chrono::hours(24);
 
 }  // namespace
 
-LaneSocket::LaneSocket(asio::io_context& io, int fd)
-    : io_(io), socket_(io.get_executor(), asio::local::stream_protocol(), fd), drained_(io) {}
-
-Result<std::shared_ptr<LaneSocket>> LaneSocket::connect(asio::io_context& io, const std::string& path) {
+Result<Fd> connectLocal(const std::string& path) {
   const Fd place(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   struct stat status {};
   if (!place.valid() || ::fstat(place.get(), &status) != 0 || !S_ISSOCK(status.st_mode))
@@ -36,6 +33,14 @@ Result<std::shared_ptr<LaneSocket>> LaneSocket::connect(asio::io_context& io, co
   *fmt::format_to_n(address.sun_path, sizeof address.sun_path - 1, "/proc/self/fd/{}", place.get()).out = '\0';
   if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
     return errnoError("connect to " + path);
+  return fd;
+}
+
+LaneSocket::LaneSocket(asio::io_context& io, int fd)
+    : io_(io), socket_(io.get_executor(), asio::local::stream_protocol(), fd), drained_(io) {}
+
+Result<std::shared_ptr<LaneSocket>> LaneSocket::connect(asio::io_context& io, const std::string& path) {
+  ASSIGN_OR_RETURN(Fd fd, connectLocal(path));
   return std::shared_ptr<LaneSocket>(new LaneSocket(io, fd.release()));
 }
 

@@ -4,16 +4,20 @@
 #include <memory>
 #include <string>
 
+#include "base/fd.h"
 #include "base/loop.h"
 #include "edge/http/lane_frames.h"
 
 namespace gridiron::edge {
 
+// Connects to the socket at `path`, at once or not at all. Whoever can put files there (a container's program) can only
+// have its own sockets connected to: links are not followed. notFound when there is none.
+Result<Fd> connectLocal(const std::string& path);
+
 // One connection to the app in a container. Loop thread; lives until its last operation has ended.
 class LaneSocket : public std::enable_shared_from_this<LaneSocket> {
  public:
-  // Connects to the socket at `path`, at once or not at all. Whoever can put files there (a container's program) can
-  // only have its own sockets connected to: links are not followed. notFound when there is none.
+  // By connectLocal.
   static Result<std::shared_ptr<LaneSocket>> connect(asio::io_context& io, const std::string& path);
 
   // The next frame. cancelled: the connection is lost. aborted: interrupt() was called, which is told once.

@@ -1,7 +1,10 @@
 #include "edge/http/lanes.h"
 
+#include <sys/stat.h>
+
 #include <boost/asio/post.hpp>
 #include <deque>
+#include <map>
 #include <set>
 #include <unordered_map>
 #include <vector>
@@ -14,15 +17,40 @@ constexpr std::size_t kMostIdle = 256;  // connections kept to one container
 // A container that was looked at.
 struct Lane {
   FunctionId function;
-  std::string path;  // of its door; "": it has none
+  std::string path;   // of its door; "": it has none
+  std::string ports;  // where sockets inside come from; "": nowhere
   int busy = 0;
-  bool refusing = false;
+  bool opened = false, refusing = false;
+  Time toldAt{};
   std::vector<std::shared_ptr<LaneSocket>> idle;
+  std::map<int, std::vector<std::shared_ptr<net::Upstream>>> kept;  // by port
 };
+
+// Which ways its requests need.
+struct Ways {
+  bool app = false, ports = false;
+};
+
+Ways waysOf(const Function& function) {
+  Ways out;
+  const auto add = [&](const WebEndpoint& web) {
+    if (web.kind == WebKind::webServer) out.ports = true;
+    if (web.kind != WebKind::webServer && web.kind != WebKind::none) out.app = true;
+  };
+  add(function.web);
+  for (const Method& method : function.methods) add(method.web);
+  return out;
+}
+
+bool isSocket(const std::string& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
+}
 
 struct Waiter {
   explicit Waiter(asio::io_context& io) : changed(io) {}
   InputId input;
+  int port = 0;
   bool done = false;
   std::shared_ptr<LanePlace> place;
   Notifier changed;
@@ -63,6 +91,7 @@ struct Lanes::State : std::enable_shared_from_this<State> {
       if (others->second.empty()) open.erase(others);
     }
     for (const auto& socket : std::exchange(lane.idle, {})) socket->close();
+    lane.kept.clear();
   }
 
   void setBusy(Lane& lane, const InstanceId& id, int busy) {
@@ -87,7 +116,7 @@ struct Lanes::State : std::enable_shared_from_this<State> {
   }
 
   // A place for the input in the least busy container that has one.
-  std::shared_ptr<LanePlace> placeFor(const FunctionId& function, const InputId& input) {
+  std::shared_ptr<LanePlace> placeFor(const FunctionId& function, const InputId& input, int port) {
     for (;;) {
       const auto others = open.find(function);
       const auto definition = functions.find(function);
@@ -99,20 +128,20 @@ struct Lanes::State : std::enable_shared_from_this<State> {
       if (chosen == others->second.end() || chosen->first >= slots) return nullptr;
       const InstanceId id = chosen->second;
       Lane& lane = lanes.at(id);
-      auto socket = socketOf(lane);
-      if (!socket) {
+      const bool byPort = port != 0 && !lane.ports.empty();
+      auto socket = byPort ? nullptr : socketOf(lane);
+      if (!socket && !byPort) {
         close(lane, id);
         continue;
       }
       taking = &input;
       const bool taken = calls.take(id, input).has_value();
       taking = nullptr;
-      if (!taken) {
-        lane.idle.push_back(std::move(socket));
-        return nullptr;
-      }
+      if (!taken && socket) lane.idle.push_back(std::move(socket));
+      if (!taken) return nullptr;
       setBusy(lane, id, lane.busy + 1);
-      auto place = std::make_shared<LanePlace>(LanePlace{std::move(socket), id, function, input, std::nullopt});
+      auto place = std::make_shared<LanePlace>(
+          LanePlace{std::move(socket), byPort ? lane.ports : "", id, function, input, std::nullopt});
       running.emplace(input, place);
       return place;
     }
@@ -131,7 +160,7 @@ struct Lanes::State : std::enable_shared_from_this<State> {
     auto& line = found->second;
     while (!line.empty()) {
       if (!line.front()->done) {
-        auto place = placeFor(function, line.front()->input);
+        auto place = placeFor(function, line.front()->input, line.front()->port);
         if (!place) break;
         finish(line.front(), std::move(place));
       }
@@ -168,18 +197,25 @@ Lanes::~Lanes() {
 void Lanes::workerFolder(const WorkerId& worker, const std::string& folder) { state_->folders[worker] = folder; }
 
 bool Lanes::opens(const InstanceId& id) {
-  if (const Lane* known = state_->find(id)) return !known->path.empty();
+  if (const Lane* known = state_->find(id)) return known->opened;
   const auto instance = state_->fleet.find(id);
   if (!instance) return false;
   Lane& lane = state_->lanes[id];
   lane.function = instance->function;
   const auto folder = state_->folders.find(instance->worker);
-  if (folder == state_->folders.end() || folder->second.empty()) return false;
-  const std::string path = folder->second + "/" + id.value + "/lane/door";
-  Result<std::shared_ptr<LaneSocket>> connected = LaneSocket::connect(state_->io, path);
-  if (!connected.ok()) return false;
-  lane.path = path;
-  lane.idle.push_back(*connected);
+  const auto definition = state_->functions.find(instance->function);
+  if (folder == state_->folders.end() || folder->second.empty() || !definition) return false;
+  const Ways ways = waysOf(*definition);
+  const std::string own = folder->second + "/" + id.value;
+  if (ways.ports && isSocket(own + "/ports")) lane.ports = own + "/ports";
+  if (ways.app || (ways.ports && lane.ports.empty())) {
+    Result<std::shared_ptr<LaneSocket>> connected = LaneSocket::connect(state_->io, own + "/lane/door");
+    if (!connected.ok()) return false;
+    lane.path = own + "/lane/door";
+    lane.idle.push_back(*connected);
+  }
+  lane.opened = ways.app || ways.ports;
+  if (!lane.opened) return false;
   if (instance->state == InstanceState::ready) {
     state_->open[lane.function].emplace(0, id);
   } else {
@@ -189,14 +225,15 @@ bool Lanes::opens(const InstanceId& id) {
   return true;
 }
 
-Task<std::shared_ptr<LanePlace>> Lanes::enter(FunctionId function, InputId input, Nanos until) {
+Task<std::shared_ptr<LanePlace>> Lanes::enter(FunctionId function, InputId input, Nanos until, int port) {
   const auto state = state_;
   if (!state->waiting.contains(function)) {
-    auto place = state->placeFor(function, input);
+    auto place = state->placeFor(function, input, port);
     if (place) co_return place;
   }
   const auto waiter = std::make_shared<Waiter>(state->io);
   waiter->input = input;
+  waiter->port = port;
   state->waiting[function].push_back(waiter);
   state->waiters.emplace(input, waiter);
   if (!waiter->done) (void)co_await waiter->changed.wait(until);
@@ -217,8 +254,8 @@ void Lanes::leave(const std::shared_ptr<LanePlace>& place, Outcome outcome, bool
   (void)state.calls.settle(place->instance, place->input, std::move(outcome));
   Lane* lane = state.find(place->instance);
   const bool keep = lane != nullptr && reusable && !lane->refusing && lane->idle.size() < kMostIdle;
-  if (keep) lane->idle.push_back(place->socket);
-  if (!keep) place->socket->close();
+  if (place->socket && keep) lane->idle.push_back(place->socket);
+  if (place->socket && !keep) place->socket->close();
   if (lane != nullptr) state.setBusy(*lane, place->instance, lane->busy - 1);
   if (state.closed) return;
   state.pump(place->function);
@@ -231,6 +268,31 @@ void Lanes::refuse(const InstanceId& instance) {
   if (Lane* lane = state_->find(instance)) state_->close(*lane, instance);
 }
 
+std::shared_ptr<net::Upstream> Lanes::spare(const InstanceId& instance, int port) {
+  Lane* lane = state_->find(instance);
+  if (lane == nullptr) return nullptr;
+  auto& kept = lane->kept[port];
+  while (!kept.empty()) {
+    auto upstream = std::move(kept.back());
+    kept.pop_back();
+    if (upstream->isIdle()) return upstream;
+  }
+  return nullptr;
+}
+
+void Lanes::keep(const InstanceId& instance, int port, std::shared_ptr<net::Upstream> upstream) {
+  Lane* lane = state_->find(instance);
+  if (lane == nullptr || lane->refusing || lane->kept[port].size() >= kMostIdle) return;
+  lane->kept[port].push_back(std::move(upstream));
+}
+
+bool Lanes::mayTell(const InstanceId& instance, Time now) {
+  Lane* lane = state_->find(instance);
+  if (lane == nullptr || now < lane->toldAt + std::chrono::seconds(1)) return false;
+  lane->toldAt = now;
+  return true;
+}
+
 void Lanes::inputStarted(const Input& input) {
   if (state_->taking != nullptr && *state_->taking == input.id) return;
   forget(input.id);
@@ -240,8 +302,10 @@ void Lanes::inputStarted(const Input& input) {
 void Lanes::inputEnded(const Input& input, const Outcome& outcome, bool) {
   const auto found = state_->running.find(input.id);
   if (found != state_->running.end()) {
-    found->second->verdict = outcome;
-    found->second->socket->interrupt();
+    const auto place = found->second;
+    place->verdict = outcome;
+    if (place->socket) place->socket->interrupt();
+    if (place->interrupted) place->interrupted();
     return;
   }
   forget(input.id);

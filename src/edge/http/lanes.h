@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,44 +10,53 @@
 #include "edge/http/lane_socket.h"
 #include "edge/rpc/wakes.h"
 #include "fleet/fleet.h"
+#include "net/upstream.h"
 
 namespace gridiron::edge {
 
 // The right to run one web input in a container, by its lane. Ends with Lanes::leave.
 struct LanePlace {
-  std::shared_ptr<LaneSocket> socket;
+  std::shared_ptr<LaneSocket> socket;  // to the app; null when the input goes to a port inside
+  std::string ports;                   // where sockets inside the container come from (see dialInside)
   InstanceId instance;
   FunctionId function;
   InputId input;
   // The input was ended without the container (time-out, cancelled, container lost): as this. The socket was then
-  // interrupted.
+  // interrupted, or `interrupted` called.
   std::optional<Outcome> verdict;
+  std::function<void()> interrupted{};
 };
 
-// The fast lane: which containers take web requests by sockets of their own (guest/fast_lane.py), and which request
-// goes to which of them. Inputs are leased and settled in Calls like any other, so how many run in a container is
-// counted over both ways. Loop thread only. docs/decisions/fast_lane.md.
+// The fast lane: which containers take web requests by sockets of their own (guest/fast_lane.py) or at a port that a
+// server of the user's listens on, and which request goes to which of them. Inputs are leased and settled in Calls like
+// any other, so how many run in a container is counted over both ways. Loop thread only. docs/decisions/fast_lane.md.
 class Lanes final : public CallsObserver, public FleetObserver {
  public:
   // What is given must outlive it. Observes calls and fleet from its construction on.
   Lanes(asio::io_context& io, Calls& calls, Fleet& fleet, const Functions& functions, Wakes& wakes);
   ~Lanes() override;
 
-  // Where containers of a worker have their doors: WorkerHello.lanes. "": they have none.
+  // Where containers of a worker have their doors, and what leads to their ports: WorkerHello.lanes. "": nowhere.
   void workerFolder(const WorkerId& worker, const std::string& folder);
 
-  // The container asks for inputs. True: it has a lane, and web inputs are not for its asking.
+  // The container asks for inputs, or its server is ready. True: it has a lane, and web inputs are not for its asking.
   bool opens(const InstanceId& instance);
 
   // Waits for a place for the input. Null when it is not to go by a lane: the container has asked for it, it has ended,
-  // `until` has passed, or forget() was called.
-  Task<std::shared_ptr<LanePlace>> enter(FunctionId function, InputId input, Nanos until);
+  // `until` has passed, or forget() was called. `port`: it is for a server that listens there; 0: for the app.
+  Task<std::shared_ptr<LanePlace>> enter(FunctionId function, InputId input, Nanos until, int port = 0);
   void forget(const InputId& input);
 
   // The container has done with the input: it is settled so, and the socket kept for another when `reusable`.
   void leave(const std::shared_ptr<LanePlace>& place, Outcome outcome, bool reusable);
   // It takes no more requests.
   void refuse(const InstanceId& instance);
+
+  // Connections to a port inside the container: one that is idle, or null; and one that is from now on.
+  std::shared_ptr<net::Upstream> spare(const InstanceId& instance, int port);
+  void keep(const InstanceId& instance, int port, std::shared_ptr<net::Upstream> upstream);
+  // Shall its owner be told what went wrong in the container now? Once a second at most.
+  bool mayTell(const InstanceId& instance, Time now);
 
   void inputStarted(const Input& input) override;
   void inputEnded(const Input& input, const Outcome& outcome, bool final) override;

@@ -226,6 +226,7 @@ class Grid : public FleetObserver {
   Ingress ingress;
   net::Door door;
   std::vector<InstanceId> started;
+  std::vector<std::string> told;  // to the owners of functions
 
  private:
   struct Port final : WorkerPort {
@@ -320,6 +321,7 @@ class Grid : public FleetObserver {
     parts.firstChunkAfter = firstChunkAfter;
     parts.book = &book;
     parts.limits = &limiter;
+    parts.tell = [this](const Function&, const std::string& line) { told.push_back(line); };
     parts.lanes = lanes.get();
     return parts;
   }

@@ -1,0 +1,108 @@
+"""What listens at a port of a container (@modal.web_server) gets its requests from the door itself."""
+
+import http.client
+import json
+import os
+import socket
+import time
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.environ.get("GRIDIRON_FAST_LANE") == "false", reason="the door does not reach ports")
+
+
+@pytest.fixture(scope="module")
+def sites(grid):
+    grid.deploy("sites.py")
+    return grid
+
+
+def ask(grid, path, method="GET", body=None, headers={}, timeout=60):
+    connection = http.client.HTTPConnection("localhost", grid.port, timeout=timeout)
+    connection.request(method, path, body, headers)
+    return connection.getresponse()
+
+
+def test_a_request_reaches_the_server_as_it_was_sent(sites):
+    answer = ask(sites, "/-/sites-raw/a%20b?c=d", "POST", b"hello", {"X-Own": "1", "X-Forwarded-For": "6.6.6.6"})
+    text = answer.read().decode()
+    assert answer.status == 200, text
+    assert text.startswith("POST /a%20b?c=d\n") and text.endswith("\n\nhello"), text
+    assert "x-own: 1\r\n" in text and "6.6.6.6" not in text and "x-forwarded-for: 127.0.0.1" in text, text
+    assert "aiohttp" not in text.lower() and "user-agent" not in text.lower(), text
+    assert "server-timing" in answer.headers
+
+
+def test_bodies_of_any_length_and_none(sites):
+    body = os.urandom(3_000_000)
+    assert ask(sites, "/-/sites-raw/x", "PUT", body).read().endswith(body)
+    head = ask(sites, "/-/sites-raw/x", "HEAD")
+    assert head.status == 200 and int(head.headers["content-length"]) > 0 and head.read() == b""
+    assert ask(sites, "/-/sites-raw/x", "OPTIONS").status == 200
+
+
+def test_an_answer_streams(sites):
+    began = time.monotonic()
+    answer = ask(sites, "/-/sites-raw/stream")
+    assert answer.read1() == b"part0"
+    assert time.monotonic() - began < 5
+    assert answer.read() == b"part1part2"
+
+
+def test_a_server_that_ends_each_connection_and_large_files(sites):
+    answer = ask(sites, "/-/sites-files/")
+    assert (answer.status, answer.read()) == (200, b"from a file\n")
+    answer = ask(sites, "/-/sites-files/big")
+    assert len(answer.read()) == 100 << 20
+    assert ask(sites, "/-/sites-files/none").status == 404
+
+
+@pytest.mark.parametrize("path", ["half", "close", "bomb", "both"])
+def test_a_server_that_misbehaves_is_a_502_that_its_owner_reads_of(sites, path):
+    answer = ask(sites, f"/-/sites-raw/{path}")
+    assert answer.status == 502, answer.read()
+    assert b"port 8000" in answer.read()
+    assert ask(sites, "/-/sites-raw/").status == 200
+
+
+def test_an_answer_that_ends_early_is_cut_off(sites):
+    answer = ask(sites, "/-/sites-raw/short")
+    with pytest.raises(http.client.IncompleteRead):
+        answer.read()
+
+
+def test_what_takes_too_long_is_a_504(sites):
+    assert ask(sites, "/-/sites-raw/slow").status == 504
+    assert ask(sites, "/-/sites-raw/").status == 200
+
+
+def test_a_websocket_is_the_servers_own(sites):
+    with socket.create_connection(("localhost", sites.port), 30) as one:
+        one.sendall(b"GET /-/sites-raw/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        heard = b""
+        while b"\r\n\r\n" not in heard:
+            heard += one.recv(4096)
+        assert heard.startswith(b"HTTP/1.1 101") and b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in heard
+        one.sendall(b"raw bytes")
+        assert one.recv(4096) == b"raw bytes"
+
+
+def test_a_server_that_has_ended_takes_its_container_along_and_the_next_request_gets_another(sites):
+    assert ask(sites, "/-/sites-raw/").status == 200
+    before = {one["id"] for one in sites.containers("sites", "raw")}
+    assert ask(sites, "/-/sites-raw/exit").status == 502
+    ask(sites, "/-/sites-raw/").read()  # nobody listens: 502, or already another container
+    answer = ask(sites, "/-/sites-raw/")
+    assert answer.status == 200, answer.read()
+    assert not before & {one["id"] for one in sites.containers("sites", "raw") if one["state"] == "ready"}
+
+
+def test_a_server_that_never_listens_says_so(sites):
+    answer = ask(sites, "/-/sites-never/")
+    assert answer.status == 500 and b"8000" in answer.read()
+
+
+def test_requests_are_counted_as_calls(sites):
+    ask(sites, "/-/sites-raw/").read()
+    assert [one for one in sites.containers("sites", "raw")]
