@@ -38,7 +38,8 @@ struct StartOrder {
   ImageId image;
   std::string clientVersion;
   bool needsFastapi = false;
-  bool lane = false;  // it gets a door of its own for web requests
+  bool lane = false;   // it gets a door of its own for web requests
+  bool ports = false;  // what listens in it can be reached
   // Its process may be kept as a memory snapshot, and go on from one of the same digest: of all that is known here of a
   // container but which one it is. "": it may not.
   std::string snapshot;

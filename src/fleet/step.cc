@@ -69,7 +69,8 @@ void Fleet::Impl::expire() {
     } else if (instance.state == InstanceState::draining && record->stopAt == Time{} && record->killAt == Time{} &&
                record->giveUpAt == Time{} && calls.heldBy(id) == 0) {
       // It should see the kill switch now; if it does not, it is told otherwise.
-      record->stopAt = now + options.defaultGrace;
+      // A server asks for nothing.
+      record->stopAt = record->function->isServer ? now : now + options.defaultGrace;
     }
   }
   for (const auto& id : lost) workers.erase(id);

@@ -235,10 +235,7 @@ edge::WorkerLinks::Hooks Grid::Impl::linkHooks() {
   return {.lines = [this](const link::LogLines& lines) { logs->append(lines); },
           .built = [this](const link::BuildEvent& event) { builds->built(event); },
           .file = [this](const link::FetchFileRequest& request) { return edge::fileFor(*catalog, request); },
-          .lanes =
-              [this](const WorkerId& worker, const std::string& folder) {
-                if (settings.fastLane) lanes->workerFolder(worker, folder);
-              },
+          .lanes = [this](const WorkerId& worker, const std::string& folder) { lanes->workerFolder(worker, folder); },
           .appLives =
               [this](const AppId& id) {
                 const App* app = catalog->apps().find(id);
@@ -332,7 +329,8 @@ void Grid::Impl::openEdge() {
                                   .functions = catalog->apps(),
                                   .wakes = *wakes,
                                   .clock = clock,
-                                  .hasLane = [this](const InstanceId& id) { return lanes->opens(id); }};
+                                  .hasLane = [this](const InstanceId& id) { return lanes->opens(id); },
+                                  .serverEntered = [this](const InstanceId& id) { lanes->serverEntered(id); }};
   edge::registerObjects(*rpc, objects, *builds);
   edge::registerCalls(*rpc, callParts);
   edge::registerContainers(*rpc, callParts);

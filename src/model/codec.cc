@@ -50,7 +50,7 @@ void fields(A& a, Function& v) {
   a(16, v.targetConcurrentInputs), a(17, v.timeout), a(18, v.startupTimeout), a(19, v.retries);
   a(20, v.batching), a(21, v.web), a(22, v.methods), a(23, v.resources), a(24, v.singleUse);
   a(25, v.isGenerator), a(26, v.isBuilder), a(27, v.commitAsImage), a(28, v.clientVersion), a(29, v.needsFastapi);
-  a(30, v.classParameters);
+  a(30, v.classParameters), a(31, v.isServer);
 }
 template <class A, class K, class V>
 void fields(A& a, std::pair<K, V>& v) {

@@ -93,6 +93,7 @@ struct Function {
   ImageId commitAsImage;      // with isBuilder: what its file system becomes
   std::string clientVersion;  // the deployer's: "1.3.5"
   bool needsFastapi = false;
+  bool isServer = false;        // @app.server: asks for no inputs; requests go to web.port
   std::string classParameters;  // of a class with parameters: the client's ClassParameterInfo, as `definition`
 
   bool operator==(const Function&) const = default;

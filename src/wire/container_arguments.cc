@@ -74,8 +74,15 @@ Result<std::vector<std::pair<std::string, std::string>>> secretsOf(Catalog& cata
   return std::vector<std::pair<std::string, std::string>>(merged.begin(), merged.end());
 }
 
+// Does the user's code listen at a port?
+bool hasServer(const Function& function) {
+  const auto isServer = [](const WebEndpoint& web) { return web.kind == WebKind::webServer; };
+  return isServer(function.web) || std::any_of(function.methods.begin(), function.methods.end(),
+                                               [&](const Method& method) { return isServer(method.web); });
+}
+
 bool mayHaveLane(const Function& function, const App& app) {
-  if (function.singleUse || function.isBuilder || function.clientVersion.empty()) return false;
+  if (function.isServer || function.singleUse || function.isBuilder || function.clientVersion.empty()) return false;
   const auto off = app.tags.find("fast-lane");
   if (off != app.tags.end() && off->second == "off") return false;
   const auto isWeb = [](const Method& method) { return method.web.kind != WebKind::none; };
@@ -148,6 +155,7 @@ Result<StartOrder> CatalogOrders::compose(const Instance& instance, const Functi
   order.resources = instance.resources;
   order.commitAsImage = function.commitAsImage;
   order.lane = fastLane_ && mayHaveLane(function, app);
+  order.ports = function.isServer || (order.lane && hasServer(function));
   order.environment = gridVariables(function);
   ASSIGN_OR_RETURN(ContainerBytes bytes, containerArguments(instance, function, app, catalog_.apps(), handle_));
   order.containerArguments = std::move(bytes.arguments);

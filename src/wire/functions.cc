@@ -83,6 +83,16 @@ Result<api::Function> definitionIn(api::FunctionCreateRequest& request) {
 
 Nanos secondsOf(std::uint32_t seconds) { return std::chrono::seconds(seconds); }
 
+// Of a server (@app.server), which has no WebhookConfig.
+WebEndpoint readServer(const api::HTTPConfig& config) {
+  WebEndpoint web;
+  web.kind = WebKind::webServer;
+  web.port = static_cast<int>(config.port());
+  web.requiresProxyAuth = !config.unauthenticated();
+  web.startupTimeout = secondsOf(config.startup_timeout());
+  return web;
+}
+
 WebEndpoint readWeb(const api::WebhookConfig& config) {
   WebEndpoint web;
   web.kind = static_cast<WebKind>(config.type());
@@ -137,6 +147,36 @@ Scaling readScaling(const api::Function& in) {
   return wire::readScaling(in.autoscaler_settings(), scaling);
 }
 
+// What of servers is not run here.
+Result<void> checkServer(const api::Function& in) {
+  const auto no = [&](const char* what, const char* instead) {
+    return makeError(Code::unimplemented, "'{}' is {}, which this grid does not run: {}", in.function_name(), what,
+                     instead);
+  };
+  const api::HTTPConfig& config = in.http_config();
+  if (!in.is_server()) return no("a Flash class (http_server)", "@app.server and @modal.web_server serve a port");
+  if (in.is_sessioned()) return no("a server with sticky sessions", "without them any container gets a request");
+  if (config.h2_enabled()) return no("a server that speaks HTTP/2", "without h2_enabled it is spoken to by HTTP/1.1");
+  if (config.has_lift_and_shift_config())
+    return no("an image's own server", "start it in an @modal.enter() method of an @app.server class");
+  if (config.port() < 1 || config.port() > 65535)
+    return makeError(Code::invalidArgument, "'{}' has no port from 1 to 65535", in.function_name());
+  return {};
+}
+
+// A server's requests: without a limit of its own as many as a container has connections; nothing but the peer ends
+// them.
+void readServer(const api::Function& in, Function& out) {
+  constexpr int kUnlimited = 1000;
+  if (!in.is_server()) return;
+  out.isServer = true;
+  out.web = readServer(in.http_config());
+  out.maxConcurrentInputs = in.max_concurrent_inputs() > 0 ? static_cast<int>(in.max_concurrent_inputs()) : kUnlimited;
+  const double target = in.autoscaler_settings().target_concurrency_float();
+  if (target > 0) out.targetConcurrentInputs = std::max(1, static_cast<int>(target));
+  out.timeout = std::chrono::hours(24);
+}
+
 Result<void> checkDefinition(const api::Function& in) {
   const auto missing = [](const char* field) {
     return makeError(Code::invalidArgument, "the function's definition has no {}", field);
@@ -150,12 +190,7 @@ Result<void> checkDefinition(const api::Function& in) {
   if (scaling.maxContainers > 0 && scaling.minContainers > scaling.maxContainers)
     return makeError(Code::invalidArgument, "min_containers ({}) is more than max_containers ({})",
                      scaling.minContainers, scaling.maxContainers);
-  if (in.is_server() || in.has_http_config())
-    return makeError(
-        Code::unimplemented,
-        "'{}' is a server (@app.server), which this grid does not run: @modal.web_server({}) on a function "
-        "serves the same port",
-        in.function_name(), in.http_config().port());
+  if (in.is_server() || in.has_http_config()) RETURN_IF_ERROR(checkServer(in));
   if (in.batch_max_size() > 0 && in.max_concurrent_inputs() > 1)
     return makeError(Code::invalidArgument, "a batched function cannot take concurrent inputs");
   return {};
@@ -177,6 +212,7 @@ Function readDefinition(const api::Function& in) {
   out.retries = readRetries(in.retry_policy());
   out.batching = {static_cast<int>(in.batch_max_size()), std::chrono::milliseconds(in.batch_linger_ms())};
   out.web = readWeb(in.webhook_config());
+  readServer(in, out);
   out.needsFastapi = out.web.kind == WebKind::function;
   for (const auto& [name, method] : in.method_definitions()) {
     out.methods.push_back({name, readWeb(method.webhook_config())});
@@ -344,7 +380,12 @@ void writeHandle(const Function& function, const WebUrls& urls, api::FunctionHan
   const api::Function definition = parsed(function);
   out.set_function_name(function.tag);
   out.set_function_type(definition.function_type());
-  out.set_web_url(urls.of(function.environment, function.web.label));
+  const std::string url = urls.of(function.environment, function.web.label);
+  if (function.isServer) {
+    out.add__experimental_flash_urls(url);
+  } else {
+    out.set_web_url(url);
+  }
   out.set_definition_id(function.definitionId.str());
   out.set_app_id(function.app.str());
   if (!function.boundFrom.empty()) out.set_base_function_id(function.boundFrom.str());
@@ -360,7 +401,12 @@ void writeDefinition(const Function& function, const WebUrls& urls, api::Functio
   out = parsed(function);
   out.clear_function_serialized();
   out.clear_class_serialized();
-  out.set_web_url(urls.of(function.environment, function.web.label));
+  const std::string url = urls.of(function.environment, function.web.label);
+  if (function.isServer) {
+    out.add_flash_service_urls(url);
+  } else {
+    out.set_web_url(url);
+  }
   for (auto& [name, method] : *out.mutable_method_definitions()) method.set_web_url(methodUrl(function, name, urls));
   writeScaling(function.scaling, *out.mutable_autoscaler_settings());
 }

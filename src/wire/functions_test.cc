@@ -51,14 +51,46 @@ TEST(Functions, AWebFunctionIsReadWithWhatTheGridDecidesBy) {
   EXPECT_EQ(out.scaling.scaledownWindow, std::chrono::seconds(20));
 }
 
-TEST(Functions, AServerIsRefusedWithWhatWouldWork) {
+api::FunctionCreateRequest server() {
   auto request = webhook();
-  request.mutable_function()->set_is_server(true);
-  request.mutable_function()->mutable_http_config()->set_port(8000);
+  api::Function& function = *request.mutable_function();
+  function.clear_webhook_config();
+  function.set_is_server(true);
+  function.mutable_http_config()->set_port(8000);
+  return request;
+}
+
+TEST(Functions, AServerIsAPortThatTokensAreNeededFor) {
+  auto request = server();
+  request.mutable_function()->set_max_concurrent_inputs(7);
+  request.mutable_function()->mutable_autoscaler_settings()->set_target_concurrency_float(2.5);
   const auto read = readFunction(std::move(request), "1.6.4");
-  ASSERT_FALSE(read.ok());
-  EXPECT_EQ(read.error().code, Code::unimplemented);
-  EXPECT_THAT(read.error().message, HasSubstr("@modal.web_server(8000)"));
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  EXPECT_TRUE(read->function.isServer);
+  EXPECT_EQ(read->function.web.kind, WebKind::webServer);
+  EXPECT_EQ(read->function.web.port, 8000);
+  EXPECT_TRUE(read->function.web.requiresProxyAuth);
+  EXPECT_EQ(read->function.maxConcurrentInputs, 7);
+  EXPECT_EQ(read->function.targetConcurrentInputs, 2);
+  auto open = server();
+  open.mutable_function()->mutable_http_config()->set_unauthenticated(true);
+  EXPECT_FALSE(readFunction(std::move(open), "1.6.4")->function.web.requiresProxyAuth);
+}
+
+TEST(Functions, OtherKindsOfServersAreRefusedWithWhatWouldWork) {
+  const auto refused = [](api::FunctionCreateRequest request) {
+    const auto read = readFunction(std::move(request), "1.6.4");
+    return read.ok() || read.error().code != Code::unimplemented ? "" : read.error().message;
+  };
+  auto lifted = server(), sticky = server(), second = server(), flash = server();
+  lifted.mutable_function()->mutable_http_config()->mutable_lift_and_shift_config();
+  sticky.mutable_function()->set_is_sessioned(true);
+  second.mutable_function()->mutable_http_config()->set_h2_enabled(true);
+  flash.mutable_function()->set_is_server(false);
+  EXPECT_THAT(refused(lifted), HasSubstr("@modal.enter()"));
+  EXPECT_THAT(refused(sticky), HasSubstr("sticky"));
+  EXPECT_THAT(refused(second), HasSubstr("h2_enabled"));
+  EXPECT_THAT(refused(flash), HasSubstr("@app.server"));
 }
 
 TEST(Functions, TheOrderOfASetDoesNotMakeAnotherDefinition) {

@@ -56,6 +56,7 @@ link::StartInstance toLink(const StartOrder& order) {
   message.set_snapshot(order.snapshot);
   message.set_app_id(order.app.value);
   message.set_definition_id(order.definition.value);
+  message.set_ports(order.ports);
   message.set_grace_ms(std::chrono::duration_cast<std::chrono::milliseconds>(order.grace).count());
   return message;
 }

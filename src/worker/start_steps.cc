@@ -371,7 +371,7 @@ Result<Started> startContainer(const StartSetting& setting, const link::StartIns
   }
   Started out;
   const bool again = use == UseSnapshots::yes && startBySnapshot(setting, order, image, spec, steps, out, log);
-  out.ports = order.lane() && !isOff(spec.environment);
+  out.ports = order.ports() && !(order.lane() && isOff(spec.environment));
   if (again) return out;
   ASSIGN_OR_RETURN(const std::string why, useZygote(setting, order, image, spec, out));
   if (useParked(setting, order, spec, steps, out)) return out;

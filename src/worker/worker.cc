@@ -106,7 +106,7 @@ link::WorkerHello selfOf(const Options& options) {
   self.set_milli_cpu(options.milliCpu);
   self.set_memory_mb(options.memoryMb);
   for (const std::string& gpu : options.gpus) self.add_gpus(gpu);
-  if (!options.laneProgram.empty()) self.set_lanes(options.dataDirectory + "/containers");
+  self.set_lanes(options.dataDirectory + "/containers");
   return self;
 }
 
@@ -200,7 +200,10 @@ struct Worker::Impl final : Hands, std::enable_shared_from_this<Worker::Impl> {
   }
 
   void obey(link::ToWorker command) {
-    if (options.laneProgram.empty() && command.has_start()) command.mutable_start()->set_lane(false);
+    if (options.laneProgram.empty() && command.has_start() && command.start().lane()) {
+      command.mutable_start()->set_lane(false);
+      command.mutable_start()->set_ports(false);
+    }
     if (command.has_welcome()) spdlog::info("worker {} is connected to {}", options.workerId, options.controlUrl);
     tell([&](Agent& a) { a.command(std::move(command)); });
   }

@@ -1,5 +1,6 @@
 """What listens at a port of a container (@modal.web_server) gets its requests from the door itself."""
 
+import concurrent.futures
 import http.client
 import json
 import os
@@ -7,6 +8,7 @@ import socket
 import time
 
 import pytest
+from conftest import CLIENT
 
 pytestmark = pytest.mark.skipif(os.environ.get("GRIDIRON_FAST_LANE") == "false", reason="the door does not reach ports")
 
@@ -106,3 +108,37 @@ def test_a_server_that_never_listens_says_so(sites):
 def test_requests_are_counted_as_calls(sites):
     ask(sites, "/-/sites-raw/").read()
     assert [one for one in sites.containers("sites", "raw")]
+
+
+@pytest.fixture(scope="module")
+def servers(grid):
+    if CLIENT < (1, 6):
+        pytest.skip("clients from 1.6 on have servers")
+    grid.deploy("servers.py")
+    return grid
+
+
+def test_a_server_is_asked_at_its_port_from_zero_and_back(servers):
+    answer = ask(servers, "/-/servers-open/a?0")
+    assert (answer.status, answer.read()) == (200, b"asked for /a?0")
+    assert len(servers.containers("servers", "Open")) == 1
+    servers.wait_until(lambda: not servers.containers("servers", "Open"), 30, "it goes when it is idle")
+    servers.wait_until(lambda: "it exits" in servers.app_logs("servers"), 20, "its exit method has run")
+    assert ask(servers, "/-/servers-open/b").status == 200
+
+
+def test_more_than_a_server_takes_is_a_429(servers):
+    assert ask(servers, "/-/servers-open/").status == 200
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: ask(servers, "/-/servers-open/x?2"), range(6)))
+    codes = [one.status for one in answers]
+    assert sorted(codes) == [200] * 2 + [429] * 4, codes
+    assert all(one.headers["retry-after"] for one in answers if one.status == 429)
+
+
+def test_a_server_wants_a_proxy_token_unless_it_says_otherwise(servers):
+    assert ask(servers, "/-/servers-closed/").status == 401
+    token = servers.admin("token", "proxy", "new", "--name", "servers")
+    answer = ask(servers, "/-/servers-closed/", headers={"Modal-Key": token["token_id"],
+                                                         "Modal-Secret": token["token_secret"]})
+    assert answer.status == 500, "it never listens"

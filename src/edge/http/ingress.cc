@@ -188,10 +188,20 @@ std::optional<Answer> refusalOf(const IngressParts& parts, const std::optional<W
   return proxyAuthAnswer();
 }
 
+// A server takes so many requests at once in each container, and more are not queued while one is there.
+std::optional<Answer> fullServer(const IngressParts& parts, const Function& service) {
+  if (!service.isServer) return std::nullopt;
+  const int containers = parts.fleet.stats(service.id).containers;
+  const Demand demand = parts.calls.demandOf(service.id);
+  if (containers == 0 || demand.running + demand.queued < containers * slotsOf(service)) return std::nullopt;
+  return tooManyAnswer(fmt::format("The server takes {} requests at a time.", containers * slotsOf(service)), 1);
+}
+
 // `instance`: what it is for, of `service`, whose limits count: a queue is an instance's, a rate all of them
 // together's.
 std::optional<Answer> overLimit(const IngressParts& parts, const Function& service, const WebTarget& instance,
                                 Followed* followed) {
+  if (auto full = fullServer(parts, service)) return full;
   if (parts.limits == nullptr) return std::nullopt;
   const int queued = parts.calls.demandOf(instance.function->id).queued;
   return answerTo(parts.limits->askForFunction(service, instance.method, queued), followed);

@@ -9,10 +9,13 @@
 #include <unordered_map>
 #include <vector>
 
+#include "edge/http/ports.h"
+
 namespace gridiron::edge {
 namespace {
 
 constexpr std::size_t kMostIdle = 256;  // connections kept to one container
+constexpr Nanos kFirstLook = std::chrono::milliseconds(2), kLastLook = std::chrono::milliseconds(100);  // at a port
 
 // A container that was looked at.
 struct Lane {
@@ -223,6 +226,36 @@ bool Lanes::opens(const InstanceId& id) {
   }
   state_->pumpSoon(lane.function);
   return true;
+}
+
+void Lanes::serverEntered(const InstanceId& id) {
+  const auto instance = state_->fleet.find(id);
+  if (!instance || instance->state != InstanceState::starting) return;
+  const auto folder = state_->folders.find(instance->worker);
+  if (folder == state_->folders.end() || !isSocket(folder->second + "/" + id.value + "/ports")) {
+    Outcome outcome;
+    outcome.status = OutcomeStatus::initFailure;
+    outcome.exception = "its container is on another machine than the grid's control, which reaches no servers there";
+    return state_->fleet.startupFailed(id, outcome);
+  }
+  spawn(state_->io, awaitServer(state_, this, id, folder->second + "/" + id.value + "/ports"));
+}
+
+// As long as it starts; the fleet ends what takes too long.
+Task<void> Lanes::awaitServer(std::shared_ptr<State> state, Lanes* lanes, InstanceId id, std::string ports) {
+  for (Nanos pause = kFirstLook; !state->closed; pause = std::min(2 * pause, kLastLook)) {
+    const auto instance = state->fleet.find(id);
+    const auto definition = instance ? state->functions.find(instance->function) : nullptr;
+    if (!definition || instance->state != InstanceState::starting) co_return;
+    const int port = definition->web.port;
+    Result<Fd> socket = co_await dialInside(state->io, ports, port);
+    if (socket.ok() && !state->closed) {
+      state->fleet.askedForInputs(id);
+      if (lanes->opens(id)) lanes->keep(id, port, net::Upstream::open(state->io, std::move(*socket)));
+      co_return;
+    }
+    co_await sleepFor(state->io, pause);
+  }
 }
 
 Task<std::shared_ptr<LanePlace>> Lanes::enter(FunctionId function, InputId input, Nanos until, int port) {

@@ -42,6 +42,9 @@ class Lanes final : public CallsObserver, public FleetObserver {
   // The container asks for inputs, or its server is ready. True: it has a lane, and web inputs are not for its asking.
   bool opens(const InstanceId& instance);
 
+  // The enter methods of a server's container have returned: it is ready when its port takes connections.
+  void serverEntered(const InstanceId& instance);
+
   // Waits for a place for the input. Null when it is not to go by a lane: the container has asked for it, it has ended,
   // `until` has passed, or forget() was called. `port`: it is for a server that listens there; 0: for the app.
   Task<std::shared_ptr<LanePlace>> enter(FunctionId function, InputId input, Nanos until, int port = 0);
@@ -64,6 +67,7 @@ class Lanes final : public CallsObserver, public FleetObserver {
 
  private:
   struct State;
+  static Task<void> awaitServer(std::shared_ptr<State> state, Lanes* lanes, InstanceId instance, std::string ports);
   std::shared_ptr<State> state_;
 };
 

@@ -26,6 +26,8 @@ struct CallParts {
   const Clock& clock;
   // Does the container take web inputs by a way of its own (edge/http/lanes)? Unset: none does.
   std::function<bool(const InstanceId&)> hasLane = nullptr;
+  // The enter methods of a server's container have returned. Unset: nobody reaches servers.
+  std::function<void(const InstanceId&)> serverEntered = nullptr;
 };
 
 // What callers do with calls: FunctionMap, PutInputs, GetOutputs, FinishInputs, RetryInputs, FunctionCallCancel,

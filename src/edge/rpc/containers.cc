@@ -70,6 +70,11 @@ Task<Result<api::FunctionGetInputsResponse>> getInputs(CallParts parts, Context&
   }
 }
 
+Result<void> serverReady(const CallParts& parts, Context& context, api::ContainerServerLifecycleReadyRequest) {
+  if (parts.serverEntered) parts.serverEntered(context.caller.task);
+  return {};
+}
+
 Result<void> putOutputs(const CallParts& parts, Context& context, api::FunctionPutOutputsRequest in) {
   for (auto& item : *in.mutable_outputs()) {
     Outcome outcome = wire::readOutcome(std::move(*item.mutable_result()), item.data_format());
@@ -137,6 +142,10 @@ void registerContainers(RpcServer& server, CallParts parts) {
   server.unary<api::FunctionGetInputsRequest, api::FunctionGetInputsResponse>(
       "FunctionGetInputs", container,
       [parts](Context& c, api::FunctionGetInputsRequest in) { return getInputs(parts, c, std::move(in)); });
+  server.unary<api::ContainerServerLifecycleReadyRequest, Empty>(
+      "ContainerServerLifecycleReady", container, [parts](Context& c, api::ContainerServerLifecycleReadyRequest in) {
+        return serverReady(parts, c, std::move(in));
+      });
   server.unary<api::FunctionPutOutputsRequest, Empty>(
       "FunctionPutOutputs", container,
       [parts](Context& c, api::FunctionPutOutputsRequest in) { return putOutputs(parts, c, std::move(in)); });
