@@ -16,6 +16,7 @@ Nothing of one container passes through here to another: the zygote reads no ord
 nothing of itself for a child. docs/decisions/zygotes.md has the argument.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import gc
@@ -32,9 +33,12 @@ import time
 from _thread import get_ident
 
 LIBC = ctypes.CDLL(None, use_errno=True)
+# What guest/zygote.c needs of the C library, in its order.
+LIBC_NAMES = ("clone", "setns", "write", "fork", "_exit", "__errno_location", "syscall", "__rseq_offset", "__rseq_size")
 # From the kernel's headers: clone flags, prctl and capset numbers.
 NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = (
     0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
+SPACES = NEWUSER | NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWPID | NEWNET
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 22, 24, 38
 SECCOMP_MODE_FILTER = 2
 CAPSET = {"x86_64": 126, "aarch64": 91}
@@ -314,13 +318,24 @@ def prepare_to_fork():
 
 # --- children ---------------------------------------------------------------------------------------------------------
 
-def serve(door):
+def serve(door, helper):
+    addresses = [ctypes.cast(getattr(LIBC, name), ctypes.c_void_p) if hasattr(LIBC, name) else None for name in LIBC_NAMES]
+    libc = (ctypes.c_void_p * len(LIBC_NAMES))(*addresses)
     while True:
         message, fds, _, _ = socket.recv_fds(door, 16, 16) if hasattr(socket, "recv_fds") else receive(door)
         if not message:
             return
-        if LIBC.fork() == 0:  # what Python does after a fork is left to the one in between()
-            between(door, message, fds)
+        orders, talk, init, output, errors, *groups = fds
+        imports = groups.pop(0) if message in (b"p", b"i") else None
+        ctypes.pythonapi.PyOS_BeforeFork()
+        forked = helper.forkInto(libc, init, SPACES, (ctypes.c_int * len(groups))(*groups), len(groups))
+        if forked == 0:
+            ctypes.pythonapi.PyOS_AfterFork_Child()
+            be_child(message == b"p", door, talk, output, errors, orders, imports)
+        ctypes.pythonapi.PyOS_AfterFork_Parent()
+        if forked < 0:
+            with contextlib.suppress(OSError):  # the worker no longer waits
+                tell_refusal(talk, OSError(-forked, "enter the container's namespaces"))
         for fd in fds:
             os.close(fd)
 
@@ -335,19 +350,10 @@ def receive(door):
     return message, list(fds), flags, address
 
 
-def between(door, message, fds):
-    """The process that enters the container's namespaces, and forks the one that is in all of them."""
-    orders, talk, init, output, errors, *groups = fds
-    parked = message == b"p"
-    imports = groups.pop(0) if parked or message == b"i" else None
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # how the child ends is for init to learn
+def be_child(parked, door, talk, output, errors, orders, imports):
+    """In the container, in all its namespaces."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        for group in groups:
-            os.write(group, b"0")
-        if LIBC.setns(init, NEWUSER | NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWPID | NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), "enter the container's namespaces")
-        if os.fork() != 0:
-            os._exit(0)
         talk, orders, imports = take_streams(door, talk, output, errors, orders, imports)
         drop_privileges(*read_rights(orders))
         if parked:
@@ -366,7 +372,8 @@ def between(door, message, fds):
             recorder.watch_hooks()
             sys.meta_path.insert(0, recorder)
     except BaseException as error:
-        refuse(talk, error)
+        tell_refusal(talk, error)
+        os._exit(70)
     run(arguments)
 
 
@@ -386,12 +393,11 @@ def become(orders):
     return arguments, environment
 
 
-def refuse(talk, error):
+def tell_refusal(talk, error):
     """Nothing of the container's program has run."""
     text = str(error) if isinstance(error, Refusal) else f"{type(error).__name__}: {error}"
     note = NOTE.pack(NOTE_FAILED, STEP_FORK, getattr(error, "errno", 0) or 0, 0, 0, 0, 0)
     os.write(talk, note + text.encode(errors="replace")[:1000])
-    os._exit(70)
 
 
 class Fields:
@@ -667,6 +673,7 @@ def complain(error):
 def main():
     global library_paths, library_places
     gc.disable()
+    helper = ctypes.PyDLL("/__modal/zygote.so")
     door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=0)
     library_paths = {path for path in START_PATH if path} - {
         os.path.abspath(path) for path in START_ENVIRONMENT.get("PYTHONPATH", "").split(os.pathsep) if path}
@@ -675,7 +682,7 @@ def main():
     prepare_to_fork()
     report["took_ms"] = round(time.process_time() * 1000)
     door.send(json.dumps(report).encode())
-    serve(door)
+    serve(door, helper)
 
 
 if __name__ == "gridiron_zygote":

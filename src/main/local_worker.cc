@@ -74,9 +74,14 @@ worker::Options workerOptions(const Settings& settings, const LocalWorker::Optio
   out.secret = options.secret;
   out.dataDirectory = settings.data + "/worker";
   out.cacheDirectory = settings.data + "/worker/cache";
-  const auto program = besideBinary("gridiron-zygote.py");
-  if (!program.ok()) spdlog::warn("every start is plain: {}", program.error().message);
-  if (program.ok()) out.zygoteProgram = *program;
+  const auto program = besideBinary("gridiron-zygote.py"), helper = besideBinary("gridiron-zygote.so");
+  for (const auto* file : {&program, &helper}) {
+    if (!file->ok()) spdlog::warn("every start is plain: {}", file->error().message);
+  }
+  if (program.ok() && helper.ok()) {
+    out.zygoteProgram = *program;
+    out.zygoteHelper = *helper;
+  }
   const auto lane = besideBinary("gridiron-fast-lane.py");
   if (!lane.ok()) spdlog::warn("there is no fast lane: {}", lane.error().message);
   if (lane.ok()) out.laneProgram = *lane;

@@ -30,7 +30,8 @@ class ParkingTest : public ::testing::Test {
   }
   void open(std::int64_t memoryMb) {
     parking.reset();
-    zygotes.emplace(sandboxes, clock, Zygotes::Options{"/zygote.py", scratch.path() + "/learnt", memoryMb << 20});
+    zygotes.emplace(sandboxes, clock,
+                    Zygotes::Options{"/zygote.py", "/zygote.so", scratch.path() + "/learnt", memoryMb << 20});
     parking.emplace(*zygotes, clock,
                     Parking::Options{memoryMb << 20,
                                      [this](const Parking::Shape& shape, std::shared_ptr<sandbox::Zygote> zygote) {

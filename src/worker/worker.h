@@ -27,6 +27,7 @@ struct Options {
   int builds = 2;                      // image builds at once
   std::string laneProgram;             // guest/fast_lane.py; "" = no container has a lane
   std::string zygoteProgram;           // guest/zygote.py; "" = every start is plain
+  std::string zygoteHelper;            // guest/zygote.c, built
   std::string snapshotProgram;         // guest/snapshot.py; "" = there are no memory snapshots
   std::int64_t snapshotBytes = 0;      // of all snapshots together, on disk; 0 = there are none
   std::string criuRoot;                // a tree with usr/sbin/criu; fetched when it is not there and the machine's own

@@ -42,6 +42,7 @@ constexpr std::int64_t kSmallestZygote = 96 * kMiB;  // the client and FastAPI a
 constexpr const char* kBootstrap =
     "exec(compile(open('/__modal/zygote.py').read(), '/__modal/zygote.py', 'exec'), {'__name__': 'gridiron_zygote'})";
 constexpr const char* kProgram = "/__modal/zygote.py";
+constexpr const char* kHelper = "/__modal/zygote.so";
 constexpr const char* kPreload[] = {"modal._container_entrypoint",
                                     "modal._runtime.asgi",
                                     "modal._utils.blob_utils",
@@ -230,6 +231,7 @@ struct Zygotes::Impl {
     spec.lowers = kind.image.layers;
     spec.binds = kind.packages;
     spec.binds.push_back({options.program, kProgram, true});
+    spec.binds.push_back({options.helper, kHelper, true});
     spec.argv = {kind.image.pythonPath, "-c", kBootstrap};
     spec.environment = kind.environment;
     spec.hostname = "modal";

@@ -21,6 +21,7 @@ class Zygotes {
  public:
   struct Options {
     std::string program;           // guest/zygote.py on this host; "" = there are none
+    std::string helper;            // guest/zygote.c, built
     std::string directory;         // what was learnt, a file a kind
     std::int64_t memoryBytes = 0;  // of all together; 0 = there are none
   };

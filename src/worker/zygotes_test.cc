@@ -25,7 +25,8 @@ class ZygotesTest : public ::testing::Test {
 
   void open(std::int64_t memoryMb = 256) {
     zygotes.reset();
-    zygotes.emplace(sandboxes, clock, Zygotes::Options{"/zygote.py", scratch.path() + "/learnt", memoryMb << 20});
+    zygotes.emplace(sandboxes, clock,
+                    Zygotes::Options{"/zygote.py", "/zygote.so", scratch.path() + "/learnt", memoryMb << 20});
   }
   Zygotes::Kind kind(const std::string& image = "im-1", const std::string& client = "1.6.4") {
     Zygotes::Kind out;
@@ -266,7 +267,7 @@ TEST_F(ZygoteStarts, AZygoteKnowsNothingOfAContainersOwn) {
   EXPECT_THAT(spec.lowers, ElementsAre("/layers/top", "/layers/base"));
   std::vector<std::string> bound;
   for (const sandbox::Bind& bind : spec.binds) bound.push_back(bind.target);
-  EXPECT_THAT(bound, ElementsAre("/pkg", "/__modal/deps", "/__modal/zygote.py"));
+  EXPECT_THAT(bound, ElementsAre("/pkg", "/__modal/deps", "/__modal/zygote.py", "/__modal/zygote.so"));
 }
 
 TEST_F(ZygoteStarts, WhatLiesOverPackagesMakesAStartPlain) {

@@ -28,6 +28,7 @@ class Zygotes : public SandboxTest {
     spec.name = "zygote-" + std::to_string(++started_);
     spec.argv = {"python3", "-c", kBootstrap};
     spec.binds.push_back({GRIDIRON_ZYGOTE, "/__modal/zygote.py", true});
+    spec.binds.push_back({GRIDIRON_ZYGOTE_HELPER, "/__modal/zygote.so", true});
     if (!module_.empty()) spec.lowers.insert(spec.lowers.begin(), module_);
     spec.environment = environment_;
     return sandboxes_->startZygote(spec, wish, patience, {});
@@ -122,6 +123,22 @@ TEST_F(Zygotes, AForkMayDoWhatAContainerMayAndNoMore) {
   const auto exec = said(child(nullptr, attempt)), fork = said(child(parent, attempt));
   EXPECT_EQ(fork.second, "fork");
   EXPECT_EQ(fork.first, exec.first);
+}
+
+// One process before it had no memory of its own: what the kernel keeps for a process by its memory is there all the same.
+TEST_F(Zygotes, TheKernelKnowsAForksRestartableSequences) {
+  const auto parent = zygote();
+  ASSERT_TRUE(parent);
+  const std::string attempt =
+      "import ctypes, os\n"
+      "libc = ctypes.CDLL(None, use_errno=True)\n"
+      "libc.pthread_self.restype = ctypes.c_void_p\n"
+      "known = hasattr(libc, '__rseq_offset') and ctypes.c_uint.in_dll(libc, '__rseq_size').value\n"
+      "if not known or os.uname().machine != 'x86_64': print('busy'); raise SystemExit\n"
+      "area = ctypes.c_void_p(libc.pthread_self() + ctypes.c_ssize_t.in_dll(libc, '__rseq_offset').value)\n"
+      "failed = libc.syscall(334, area, 32, 0, 0x53053053)\n"
+      "print('busy' if failed and ctypes.get_errno() == 16 else ('free', failed, ctypes.get_errno()))\n";
+  EXPECT_EQ(said(child(parent, attempt)), std::make_pair(std::string("busy\n"), std::string("fork")));
 }
 
 TEST_F(Zygotes, WhatOneForkHasIsNotThereForTheNext) {
