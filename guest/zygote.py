@@ -53,6 +53,8 @@ NOTE_FAILED, NOTE_MAIN, NOTE_STARTED, STEP_FORK = ord("F"), ord("M"), ord("S"), 
 EARLY = ("PYTHON", "LD_", "LANG", "LC_", "MALLOC_", "GLIBC_", "OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_", "BLIS_",
          "NUMEXPR_", "VECLIB_", "CUDA_", "NVIDIA_", "NCCL_", "TORCH_", "PYTORCH_", "OPENSSL_", "RUST_", "GRPC_")
 
+REHEARSALS = 12
+
 # What was true before anything was imported.
 START_PATH = list(sys.path)
 START_ENVIRONMENT = dict(os.environ)
@@ -168,11 +170,7 @@ def preload(wish):
         except Exception as error:
             if not (isinstance(error, ModuleNotFoundError) and name.startswith(error.name or "?")):  # not in the image
                 left_out[name] = f"{type(error).__name__}: {error}"
-    if "the rehearsal" not in left_out:
-        rehearse()
-    what = changed(first)
-    if what is not None and "the rehearsal" not in left_out:
-        start_again(wish, {**left_out, "the rehearsal": what})
+    rehearse_often(rehearse, "the rehearsal", first, wish, left_out)
     folders, before, imported = library_folders(), state(), []
     for name in wish.get("learnt", []):
         if name in left_out or name in sys.modules:
@@ -190,8 +188,19 @@ def preload(wish):
             left_out[name] = why
         else:
             imported.append(name)
-    stop()
+    stop()  # what the client reads of the environment from here on, a container reads anew
+    rehearse_often(rehearse_client, "the client's rehearsal", before, wish, left_out)
     return {"modules": len(sys.modules), "learnt": imported, "left_out": left_out}
+
+
+def rehearse_often(act, name, before, wish, left_out):
+    """Code that has run eight times is rewritten by the interpreter for what it has met (3.11): here, not in each child,
+    which would have to copy it."""
+    for _ in range(0 if name in left_out else REHEARSALS):
+        act()
+    what = changed(before)
+    if what is not None and name not in left_out:
+        start_again(wish, {**left_out, name: what})
 
 
 def learn(name):
