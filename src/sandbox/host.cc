@@ -288,11 +288,14 @@ Result<void> HostSandbox::start(const std::function<Result<void>(Sandbox&)>& pre
 
 Result<void> HostSandbox::park(const std::function<Result<void>(Sandbox&)>& prepare) {
   parked_ = true;
+  const bool prompt = std::exchange(spec_.limits.prompt, false);  // it is made with what is left of the processor
   RETURN_IF_ERROR(make(prepare));
   RETURN_IF_ERROR(fork(Child::parked, rightsOrders(child_->plan().capabilities, shared_.filter)));
   RETURN_IF_ERROR(adopt());
   child_.reset();
-  return cgroup_.yield(false);
+  RETURN_IF_ERROR(cgroup_.yield(false));
+  spec_.limits.prompt = prompt;
+  return cgroup_.limit(spec_.limits);  // to change that takes the kernel longer than all that become() does
 }
 
 Result<void> HostSandbox::become(const Spec& spec) {

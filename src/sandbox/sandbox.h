@@ -181,8 +181,8 @@ class Sandboxes {
     return makeError(Code::unimplemented, "start {}: no zygotes here", spec.name);
   }
   // Makes a container of which nothing is said yet but what all that it may become have in common: layers, binds, the
-  // network, its zygote, the pipe for imports. Takes some tens of milliseconds and leaves most of the processor to
-  // containers meanwhile. `prepare` as in start().
+  // network, its zygote, the pipe for imports; whether they are prompt may change. Takes some tens of milliseconds and
+  // leaves most of the processor to containers meanwhile. `prepare` as in start().
   virtual Result<std::unique_ptr<Parked>> park(const Spec& spec, const std::function<Result<void>(Sandbox&)>& prepare) {
     (void)prepare;
     return makeError(Code::unimplemented, "park {}: not here", spec.name);

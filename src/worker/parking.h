@@ -23,7 +23,7 @@ class Parking {
   // What containers have in common that a parked one can become.
   struct Shape {
     std::shared_ptr<const Zygotes::Kind> kind;
-    sandbox::Spec spec;  // nothing of a program, no secrets
+    sandbox::Spec spec;  // nothing of a program, no secrets; of its limits whether it is prompt, as the last one was
     std::string key() const;
   };
   // A parked container, with what was made for it.

@@ -171,6 +171,7 @@ std::shared_ptr<const Parking::Shape> shapeOf(std::shared_ptr<const Zygotes::Kin
   shape->spec.lowers = spec.lowers;
   shape->spec.binds = spec.binds;
   shape->spec.hostname = spec.hostname;
+  shape->spec.limits.prompt = spec.limits.prompt;
   shape->spec.argv = {shape->kind->image.pythonPath};
   return shape;
 }

@@ -125,7 +125,7 @@ TEST_F(Zygotes, AForkMayDoWhatAContainerMayAndNoMore) {
   EXPECT_EQ(fork.first, exec.first);
 }
 
-// One process before it had no memory of its own: what the kernel keeps for a process by its memory is there all the same.
+// The process before it had no memory of its own, and the kernel forgets for such a one what it knows of its memory.
 TEST_F(Zygotes, TheKernelKnowsAForksRestartableSequences) {
   const auto parent = zygote();
   ASSERT_TRUE(parent);
@@ -351,12 +351,14 @@ class ParkedContainers : public Zygotes {
     Spec spec = child(zygote, "");
     spec.name = "parked-" + std::to_string(++started_);
     spec.environment.clear();
+    spec.limits.prompt = prompt_;
     spec.imports = written.get();
     auto parked = sandboxes_->park(spec, nullptr);
     EXPECT_TRUE(parked.ok()) << parked.error().message;
     return parked.ok() ? std::move(*parked) : nullptr;
   }
   Fd imports_;
+  bool prompt_ = false;
 };
 
 TEST_F(ParkedContainers, OneBecomesWhatItIsTold) {
@@ -403,6 +405,19 @@ TEST_F(ParkedContainers, OneBecomesPromptAndLeavesNothing) {
   EXPECT_THAT(*groups, HasSubstr("/prompt/"));
   started->reset();
   EXPECT_EQ(traces(options_.instance, options_.stateDirectory), before);
+}
+
+TEST_F(ParkedContainers, OneThatWillBePromptIsAmongThoseThatAreAlready) {
+  const auto parent = zygote();
+  prompt_ = true;
+  const auto parked = park(parent);
+  ASSERT_TRUE(parked);
+  EXPECT_THAT(traces(options_.instance, options_.stateDirectory), testing::Contains(HasSubstr("/prompt/parked-")));
+  Spec spec = child(parent, "print('hello')");
+  spec.limits.prompt = true;
+  const auto started = parked->become(spec);
+  ASSERT_TRUE(started.ok()) << started.error().message;
+  EXPECT_EQ(readAll((*started)->takeStdout()), "hello\n");
 }
 
 TEST_F(ParkedContainers, OneThatCannotBecomeItSaysWhyAndLeavesNothing) {
