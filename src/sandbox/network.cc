@@ -260,10 +260,14 @@ Result<void> HostNetwork::Lease::attach(int pid, int pidfd) {
   const std::string name = network_.linkOf(address_);
   ASSIGN_OR_RETURN(Netlink netlink, Netlink::open());
   NetlinkMessage pair(RTM_NEWLINK, kCreate);
+  // A queue for each CPU, as it would make, the kernel takes back at once, and waits for all CPUs as it does.
+  const auto oneQueue = [&pair] { pair.putU32(IFLA_NUM_TX_QUEUES, 1).putU32(IFLA_NUM_RX_QUEUES, 1); };
   pair.header(linkHeader(0, true)).putString(IFLA_IFNAME, name).putU32(IFLA_MTU, network_.mtu_);
+  oneQueue();
   pair.putU32(IFLA_MASTER, ::if_nametoindex(network_.options_.bridge.c_str()));
   pair.begin(IFLA_LINKINFO).put(IFLA_INFO_KIND, "veth").begin(IFLA_INFO_DATA).begin(VETH_INFO_PEER);
   pair.header(linkHeader(0, false)).putString(IFLA_IFNAME, "eth0").putU32(IFLA_MTU, network_.mtu_);
+  oneQueue();
   pair.putU32(IFLA_NET_NS_PID, static_cast<std::uint32_t>(pid)).end().end().end();
   RETURN_IF_ERROR(netlink.request(pair, "make veth pair " + name));
   linked_ = true;
