@@ -20,12 +20,12 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr Nanos kMemory = 10min;  // how long starts count that came together
-constexpr Nanos kTogether = 2s;   // in such a time
+constexpr Nanos kTogether = 5s;   // in such a time: a hundred take two cores so long
 constexpr Nanos kCalm = 1s;       // in which more starts than kFew come together: none is parked meanwhile
 constexpr int kFew = 2;
 constexpr Nanos kLife = 24h;                  // one is kept so long after the last start, as its zygote is
 constexpr Nanos kRest = 1min;                 // after a failure
-constexpr int kMostOfAShape = 32;             // parked at once
+constexpr int kMostOfAShape = 128;            // parked at once
 constexpr std::size_t kMostShapes = 64;       // that are known
 constexpr std::size_t kMostFunctions = 256;   // of a shape
 constexpr std::int64_t kExpected = 12 << 20;  // of one that was not measured yet
@@ -169,9 +169,9 @@ struct Parking::Impl {
 
   Entry& entryOf(const Shape& shape) {
     const auto [at, added] = entries.try_emplace(shape.key());
-    if (!added) return at->second;
     at->second.shape = shape;
     at->second.usedAt = now();
+    if (!added) return at->second;
     while (entries.size() > kMostShapes) {
       auto least = std::min_element(entries.begin(), entries.end(),
                                     [](const auto& a, const auto& b) { return a.second.usedAt < b.second.usedAt; });
@@ -212,10 +212,9 @@ void Parking::started(const Shape& shape, const std::string& function) {
   if (impl_->options.memoryBytes <= 0) return;
   const std::lock_guard lock(impl_->mutex);
   Entry& entry = impl_->entryOf(shape);
-  entry.usedAt = impl_->now();
   if (entry.functions.size() < kMostFunctions) entry.functions.insert(function);
   entry.starts.push_back(entry.usedAt);
-  while (entry.starts.size() > 64 || entry.starts.front() < entry.usedAt - kMemory) entry.starts.pop_front();
+  while (entry.starts.size() > kMostOfAShape || entry.starts.front() < entry.usedAt - kMemory) entry.starts.pop_front();
   impl_->fill(entry);
 }
 
