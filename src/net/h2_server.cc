@@ -144,7 +144,7 @@ class H2Server final : public H2Session {
     if (head.authority.empty()) head.authority = head.headers.find("host").value_or("");
     setOrigin(head, peer_, serving_->options);
     stream->mayStarve = !head.headers.find("content-type").value_or("").starts_with("application/grpc");
-    dispatch(serving_, std::make_shared<H2Exchange>(stream, std::move(head)));
+    dispatchBehind(serving_, std::make_shared<H2Exchange>(stream, std::move(head)));
   }
 
   // The last call of a connection that is being drained has ended.

@@ -54,6 +54,12 @@ void Serving::handleSoon() {
   asio::post(io.get_executor(), [self = shared_from_this()] { self->turnEnds(); });
 }
 
+void dispatchBehind(const std::shared_ptr<Serving>& serving, std::shared_ptr<ServedExchange> exchange) {
+  asio::post(serving->io.get_executor(), [serving, exchange = std::move(exchange)]() mutable {
+    spawn(serving->io, runHandler(serving, std::move(exchange)));
+  });
+}
+
 void dispatch(const std::shared_ptr<Serving>& serving, std::shared_ptr<ServedExchange> exchange) {
   serving->arrived.push_back(std::move(exchange));
   if (!serving->inTurn && serving->arrived.size() == 1) serving->handleSoon();

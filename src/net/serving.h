@@ -50,6 +50,9 @@ class ServedExchange : public Exchange {
 // Gives `exchange` to the door's handler at the end of the turn that is under way, or soon, in a coroutine of its own.
 // What the handler leaves unanswered becomes a 500, what it leaves unfinished is aborted.
 void dispatch(const std::shared_ptr<Serving>& serving, std::shared_ptr<ServedExchange> exchange);
+// The same, but behind whoever reads what came before it on the connection: a message of another stream that was sent
+// first is read first.
+void dispatchBehind(const std::shared_ptr<Serving>& serving, std::shared_ptr<ServedExchange> exchange);
 
 std::unique_ptr<Protocol> makeH2Server(std::shared_ptr<Serving> serving, Peer peer, Carrier& carrier);
 std::unique_ptr<Protocol> makeH1Server(std::shared_ptr<Serving> serving, Peer peer, Carrier& carrier);

@@ -26,11 +26,13 @@ def client(tmp_path_factory):
     grid.sign_in()
     before = dict(os.environ)
     os.environ.update(grid.environment)
+    modal.client._Client._client_from_env = None  # it may be signed in to the other stories' grid
     grid.modal("secret", "create", "snap-word", "WORD=first", "--force")
     grid.modal("deploy", "snapped.py")
     yield grid
     os.environ.clear()
     os.environ.update(before)
+    modal.client._Client._client_from_env = None
     grid.stop()
     if not kept:
         shutil.rmtree(data, ignore_errors=True)
@@ -196,13 +198,14 @@ def test_without_criu_starts_are_plain_and_doctor_says_so(client, monkeypatch):
 # --- the end ---
 
 def test_a_snapshot_goes_with_its_definition_and_its_app(client, tmp_path):
-    _, copy = restored(client, method("Model"), "model")
+    # One that no story above has damaged.
+    _, copy = restored(client, method("Model", name="last"), "model")
     text = (APPS / "snapped.py").read_text()
     (tmp_path / "snapped.py").write_text(text.replace('["load"]', '["load", "newer"]'))
     client.modal("deploy", str(tmp_path / "snapped.py"))
-    newer = cold(client, method("Model"))
+    newer = cold(client, method("Model", name="last"))
     assert newer["model"] != copy["model"] and "newer" in newer["steps"]
-    restored(client, method("Model"), "model")
+    restored(client, method("Model", name="last"), "model")
     assert folders(client)
     client.modal("app", "stop", "snapped", *(["--yes"] if CLIENT >= (1, 4) else []))
     client.wait_until(lambda: not folders(client), 30, "no snapshot of the app is left")
