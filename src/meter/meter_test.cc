@@ -129,7 +129,8 @@ TEST_F(MeterTest, ManyRecordsAreWrittenInPartsAndNoneStandsBehindWhatKeepsComing
   for (const auto* id : {"in-1", "in-3", "in-5"}) meter.input(input(id, OutcomeStatus::success));
   ASSERT_TRUE(meter.flush(2).ok());
   std::set<std::string> written;
-  for (const auto& record : store->usage({}).value()) written.insert(record.id);
+  const auto records = store->usage({}).value();
+  for (const auto& record : records) written.insert(record.id);
   EXPECT_EQ(written, (std::set<std::string>{"in-2", "in-4", "in-5", "in-6"}));
   ASSERT_TRUE(meter.flush(5).ok());
   EXPECT_FALSE(meter.isPending());

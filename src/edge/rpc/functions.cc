@@ -264,7 +264,9 @@ void registerFunctions(RpcServer& server, ObjectParts parts) {
       });
   server.unary<api::FunctionCreateRequest, api::FunctionCreateResponse>(
       "FunctionCreate",
-      {.once = true, .works = Works::partly, .note = "no volumes, snapshots of GPUs, clusters, servers, regions"},
+      {.once = true,
+       .works = Works::partly,
+       .note = "no volumes, snapshots of GPUs, clusters, sessions of servers, regions"},
       [parts](Context& context, api::FunctionCreateRequest request) {
         return create(parts, context.caller, std::move(request));
       });
