@@ -87,8 +87,9 @@ def test_what_waits_of_an_earlier_deployment_is_never_used_and_is_let_go(kinds):
     kinds.grid.wait_until(lambda: not any(z["parked"] for z in kinds.zygotes()), 20, "nothing waits for a stopped app")
 
 
+@pytest.mark.skipif(CLIENT < (1, 6), reason="told with the newest client, beside which it drives an older one")
 def test_each_client_version_has_zygotes_of_its_own(kinds):
-    other = "1.3.5" if mine() != "1.3.5" else "1.6.4"
+    other = "1.3.5"
     venv = subprocess.run([TOP / "tools" / "client-venv", other], capture_output=True, text=True, check=True).stdout
     kinds.deploy(image="clients")
     kinds.start_fork(mine())
