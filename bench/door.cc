@@ -94,14 +94,7 @@ Task<void> serveStream(std::shared_ptr<Exchange> exchange) {
 class LocalUpstreams final : public Upstreams {
  public:
   LocalUpstreams(asio::io_context& io, std::string path) : io_(io), path_(std::move(path)) {}
-  std::shared_ptr<Upstream> spare() override {
-    while (!kept_.empty()) {
-      auto one = std::move(kept_.back());
-      kept_.pop_back();
-      if (one->isIdle()) return one;
-    }
-    return nullptr;
-  }
+  std::shared_ptr<Upstream> spare() override { return kept_.take(); }
   Task<Result<std::shared_ptr<Upstream>>> dial() override {
     Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un to{};
@@ -111,12 +104,12 @@ class LocalUpstreams final : public Upstreams {
     (void)::fcntl(fd.get(), F_SETFL, O_NONBLOCK);
     co_return Upstream::open(io_, std::move(fd));
   }
-  void keep(std::shared_ptr<Upstream> upstream) override { kept_.push_back(std::move(upstream)); }
+  void keep(std::shared_ptr<Upstream> upstream) override { kept_.put(std::move(upstream)); }
 
  private:
   asio::io_context& io_;
   const std::string path_;
-  std::vector<std::shared_ptr<Upstream>> kept_;
+  KeptUpstreams kept_;
 };
 
 Task<void> servePassing(std::shared_ptr<Exchange> exchange, asio::io_context* io, LocalUpstreams* upstreams) {

@@ -1,10 +1,13 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <thread>
 
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "base/digest.h"
 #include "base/fd.h"
 #include "base/id.h"
@@ -135,6 +138,34 @@ TEST(Priority, IsOfTheThreadAndNotOfWhatItStarts) {
     EXPECT_TRUE(own == -10 || own == 0) << "0 where the process may not ask for more";
     EXPECT_EQ(started, 0);
   }).join();
+}
+
+TEST(Descriptors, ComeBesideAByteAndAreTheReceiversOwn) {
+  int ends[2], pipe[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
+  Fd here(ends[0]), there(ends[1]), reader(pipe[0]), writer(pipe[1]);
+  EXPECT_EQ(receiveDescriptor(there.get()).error().code, Code::unavailable);
+  const int sent[] = {writer.get()};
+  ASSERT_TRUE(sendDescriptors(here.get(), 'x', sent).ok());
+  writer.reset();
+  const Result<Fd> come = receiveDescriptor(there.get());
+  ASSERT_TRUE(come.ok());
+  EXPECT_EQ(::write(come->get(), "y", 1), 1);
+  char byte = 0;
+  EXPECT_EQ(::read(reader.get(), &byte, 1), 1);
+  EXPECT_EQ(byte, 'y');
+}
+
+TEST(Descriptors, AMessageWithoutOneAndAPeerThatIsGoneAreErrors) {
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  Fd here(ends[0]), there(ends[1]);
+  ASSERT_EQ(::write(here.get(), "x", 1), 1);
+  EXPECT_EQ(receiveDescriptor(there.get()).error().code, Code::unavailable);
+  there.reset();
+  const int own[] = {here.get()};
+  EXPECT_EQ(sendDescriptors(here.get(), 'x', own).error().code, Code::unavailable);
 }
 
 TEST(Clock, TheFakeOneMovesOnlyWhenTold) {

@@ -65,21 +65,14 @@ class ProxyTest : public ::testing::Test, public Upstreams {
   }
   ~ProxyTest() override { settle(); }
 
-  std::shared_ptr<Upstream> spare() override {
-    while (!kept_.empty()) {
-      auto one = std::move(kept_.back());
-      kept_.pop_back();
-      if (one->isIdle()) return one;
-    }
-    return nullptr;
-  }
+  std::shared_ptr<Upstream> spare() override { return kept_.take(); }
   Task<Result<std::shared_ptr<Upstream>>> dial() override {
     if (refused) co_return makeError(Code::unavailable, "connection refused");
     auto [ours, theirs] = connection();
     servers.push_back(std::make_unique<Line>(std::move(theirs)));
     co_return Upstream::open(io_, std::move(ours));
   }
-  void keep(std::shared_ptr<Upstream> upstream) override { kept_.push_back(std::move(upstream)); }
+  void keep(std::shared_ptr<Upstream> upstream) override { kept_.put(std::move(upstream)); }
 
   Task<void> pass(std::shared_ptr<Exchange> exchange) {
     PassedRequest request{
@@ -130,7 +123,7 @@ class ProxyTest : public ::testing::Test, public Upstreams {
   PassedOn passed;
 
  private:
-  std::vector<std::shared_ptr<Upstream>> kept_;
+  KeptUpstreams kept_;
 };
 
 Line& ProxyTest::ask(const std::string& request) {

@@ -178,4 +178,17 @@ void Upstream::close() {
   if (wire) wire->close();
 }
 
+std::shared_ptr<Upstream> KeptUpstreams::take() {
+  while (!kept_.empty()) {
+    auto upstream = std::move(kept_.back());
+    kept_.pop_back();
+    if (upstream->isIdle()) return upstream;
+  }
+  return nullptr;
+}
+
+void KeptUpstreams::put(std::shared_ptr<Upstream> upstream) {
+  if (kept_.size() < kMost) kept_.push_back(std::move(upstream));
+}
+
 }  // namespace gridiron::net

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/loop.h"
@@ -48,6 +49,19 @@ class Upstream {
   struct State;
   explicit Upstream(std::shared_ptr<State> state) : state_(std::move(state)) {}
   std::shared_ptr<State> state_;
+};
+
+// Connections to one server that wait for their next request. Loop thread only.
+class KeptUpstreams {
+ public:
+  // The one that was used last and is idle still, or null.
+  std::shared_ptr<Upstream> take();
+  // It is idle. Beyond kMost it is closed.
+  void put(std::shared_ptr<Upstream> upstream);
+  static constexpr std::size_t kMost = 256;
+
+ private:
+  std::vector<std::shared_ptr<Upstream>> kept_;
 };
 
 }  // namespace gridiron::net

@@ -1,17 +1,12 @@
 #include "sandbox/fork.h"
 
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <array>
-#include <cerrno>
-#include <cstring>
+#include "base/descriptors.h"
 
 namespace gridiron::sandbox {
 namespace {
-
-constexpr std::size_t kMostFds = 16;
 
 void add(std::string& out, std::string_view field) {
   const auto length = static_cast<std::uint32_t>(field.size());
@@ -67,21 +62,8 @@ Result<Fd> memoryFile(const std::string& text) {
 }
 
 Result<void> askForFork(int door, Child child, std::span<const int> fds) {
-  GRID_CHECK(fds.size() <= kMostFds);
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMostFds * sizeof(int))> extra{};
-  char kind = static_cast<char>(child);
-  iovec part{&kind, 1};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = extra.data();
-  message.msg_controllen = CMSG_SPACE(fds.size_bytes());
-  cmsghdr* item = CMSG_FIRSTHDR(&message);
-  item->cmsg_level = SOL_SOCKET;
-  item->cmsg_type = SCM_RIGHTS;
-  item->cmsg_len = CMSG_LEN(fds.size_bytes());
-  std::memcpy(CMSG_DATA(item), fds.data(), fds.size_bytes());
-  if (::sendmsg(door, &message, MSG_NOSIGNAL | MSG_DONTWAIT) != 1) return errnoError("ask the zygote");
+  const Result<void> asked = sendDescriptors(door, static_cast<char>(child), fds);
+  if (!asked.ok()) return asked.error().within("ask the zygote");
   return {};
 }
 

@@ -6,31 +6,14 @@
 #include <sys/un.h>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
-#include <cstring>
+
+#include "base/descriptors.h"
 
 namespace gridiron::worker {
 namespace {
 
 using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
 constexpr int kBacklog = 1024;
-
-void give(const Fd& to, const Fd& socket) {
-  char byte = 0;
-  iovec piece{&byte, 1};
-  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  message.msg_control = room;
-  message.msg_controllen = sizeof room;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  const int fd = socket.get();
-  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  (void)::sendmsg(to.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);  // who is gone gets none
-}
 
 }  // namespace
 
@@ -46,7 +29,8 @@ struct Ports::State {
       const Fd peer(::accept4(listener.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
       if (!peer.valid()) return;
       const Result<Fd> socket = socketInside();
-      if (socket.ok()) give(peer, *socket);
+      const int inside = socket.ok() ? socket->get() : -1;
+      if (socket.ok()) (void)sendDescriptors(peer.get(), 0, std::span(&inside, 1));  // who is gone gets none
       if (!socket.ok()) spdlog::warn("a socket inside a container: {}", socket.error().message);
     }
   }

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 
 #include <boost/asio/local/stream_protocol.hpp>
-#include <cstring>
 
+#include "base/descriptors.h"
 #include "base/testing.h"
 
 namespace gridiron::worker {
@@ -21,20 +21,8 @@ Fd socketFrom(asio::io_context& io, const std::string& path) {
   one.connect(Local::endpoint(path));
   pollfd come{one.native_handle(), POLLIN, 0};
   for (int i = 0; i < 1000 && ::poll(&come, 1, 0) == 0; ++i) io.run_one_for(std::chrono::milliseconds(10));
-  char byte = 0;
-  iovec piece{&byte, 1};
-  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  message.msg_control = room;
-  message.msg_controllen = sizeof room;
-  if (::recvmsg(one.native_handle(), &message, MSG_DONTWAIT) != 1) return {};
-  const cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (header == nullptr || header->cmsg_type != SCM_RIGHTS) return {};
-  int fd = -1;
-  std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  return Fd(fd);
+  Result<Fd> socket = receiveDescriptor(one.native_handle());
+  return socket.ok() ? std::move(*socket) : Fd();
 }
 
 // Long paths too.

@@ -6,7 +6,6 @@
 
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include "base/testing.h"
 #include "worker/testing.h"
@@ -187,14 +186,6 @@ TEST_F(SnapshotsTest, WithoutCriuOrSpaceThereAreNone) {
 
 // --- starts ---
 
-Task<void> callOnce(net::GrpcChannel* channel, std::string path, bool* answered) {
-  net::Headers metadata;
-  std::string request = "x";
-  Result<std::string> reply = co_await channel->unary(path, std::move(metadata), std::move(request), 5s);
-  (void)reply;
-  *answered = true;
-}
-
 // Containers of a worker that is told to keep them.
 class SnapshotStarts : public ::testing::Test {
  protected:
@@ -202,13 +193,7 @@ class SnapshotStarts : public ::testing::Test {
     fs::create_directories(scratch.path() + "/criu/usr/sbin");
     std::ofstream(scratch.path() + "/criu/usr/sbin/criu") << "\n";
     fs::permissions(scratch.path() + "/criu/usr/sbin/criu", fs::perms::owner_all);
-    Options options;
-    options.controlUrl = control.url;
-    options.workerId = "wk-1";
-    options.secret = "the-workers-secret";
-    options.dataDirectory = scratch.path() + "/data";
-    options.cacheDirectory = scratch.path() + "/cache";
-    options.startThreads = 2;
+    Options options = testing::optionsOf(control.url, scratch.path());
     options.snapshotProgram = "/snapshot.py";
     options.snapshotBytes = 1 << 20;
     options.criuRoot = scratch.path() + "/criu";
@@ -250,14 +235,12 @@ class SnapshotStarts : public ::testing::Test {
   void ask(const testing::Puppet& puppet, const std::string& path) {
     net::GrpcChannel channel(io, "http://127.0.0.1:" + std::to_string(puppet.port), "");
     bool answered = false;
-    spawn(io, callOnce(&channel, path, &answered));
+    spawn(io, testing::callOnce(&channel, path, &answered));
     EXPECT_TRUE(until([&] { return answered; }));
   }
   std::string state(const std::string& task) const {
-    std::ifstream file(scratch.path() + "/data/containers/" + task + "/restore/state.json");
-    std::ostringstream all;
-    all << file.rdbuf();
-    return all.str();
+    const auto text = readFile(scratch.path() + "/data/containers/" + task + "/restore/state.json");
+    return text.ok() ? *text : "";
   }
   // A container has been kept.
   void keep(const std::string& task) {

@@ -169,6 +169,26 @@ class HandyImages : public ImageShelf {
   }
 };
 
+// The options of a worker of the control at `url`, with its folders below `folder`.
+inline Options optionsOf(const std::string& url, const std::string& folder) {
+  Options options;
+  options.controlUrl = url;
+  options.workerId = "wk-1";
+  options.secret = "the-workers-secret";
+  options.dataDirectory = folder + "/data";
+  options.cacheDirectory = folder + "/cache";
+  options.startThreads = 2;
+  return options;
+}
+
+// A call by a container, whatever is answered.
+inline Task<void> callOnce(net::GrpcChannel* channel, std::string path, bool* answered) {
+  net::Headers metadata;
+  std::string request = "x";
+  (void)co_await channel->unary(path, std::move(metadata), std::move(request), std::chrono::seconds(5));
+  *answered = true;
+}
+
 // Control as a worker sees it: takes sessions, keeps what it is told, serves files, answers calls.
 class Control {
  public:

@@ -31,14 +31,6 @@ Task<void> endCall(std::shared_ptr<net::GrpcServerCall> call) {
   EXPECT_TRUE(sent.ok());
 }
 
-Task<void> callOnce(net::GrpcChannel* channel, std::string path, bool* answered) {
-  net::Headers metadata;
-  std::string request = "x";
-  Result<std::string> reply = co_await channel->unary(path, std::move(metadata), std::move(request), 5s);
-  (void)reply;
-  *answered = true;
-}
-
 Task<void> stopAgent(Worker* agent, bool* done) {
   co_await agent->stop(1ms);
   *done = true;
@@ -47,13 +39,7 @@ Task<void> stopAgent(Worker* agent, bool* done) {
 class WorkerTest : public ::testing::Test {
  protected:
   WorkerTest() : control(io) {
-    Options options;
-    options.controlUrl = control.url;
-    options.workerId = "wk-1";
-    options.secret = "the-workers-secret";
-    options.dataDirectory = scratch.path() + "/data";
-    options.cacheDirectory = scratch.path() + "/cache";
-    options.startThreads = 2;
+    Options options = testing::optionsOf(control.url, scratch.path());
     options.laneProgram = "/fast_lane.py";
     worker.emplace(io, options, puppets, images);
     spawn(io, worker->run());
@@ -229,7 +215,7 @@ TEST_F(WorkerTest, WhatWasPrintedIsWithControlBeforeTheOutputItBelongsTo) {
   for (int i = 0; i < 20; ++i) {
     puppet->print(fmt::format("input {} without newline;", i));
     bool answered = false;
-    spawn(io, callOnce(&inside, "/modal.client.ModalClient/FunctionPutOutputs", &answered));
+    spawn(io, testing::callOnce(&inside, "/modal.client.ModalClient/FunctionPutOutputs", &answered));
     ASSERT_TRUE(until([&] { return answered; }));
     ASSERT_EQ(control.outputAtPutOutputs.size(), std::size_t(i) + 1);
     EXPECT_TRUE(control.outputAtPutOutputs.back().ends_with(fmt::format("input {} without newline;", i)));
@@ -244,7 +230,7 @@ TEST_F(WorkerTest, AContainersDoorGoesWithIt) {
   exitOf("ta-1");
   EXPECT_TRUE(until([&] { return worker->containers() == 0; }));
   bool answered = false;
-  spawn(io, callOnce(&inside, "/modal.client.ModalClient/AppCreate", &answered));
+  spawn(io, testing::callOnce(&inside, "/modal.client.ModalClient/AppCreate", &answered));
   EXPECT_TRUE(until([&] { return answered; }));
   EXPECT_TRUE(control.metadata.empty());
 }

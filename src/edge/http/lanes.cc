@@ -26,7 +26,7 @@ struct Lane {
   bool opened = false, refusing = false;
   Time toldAt{};
   std::vector<std::shared_ptr<LaneSocket>> idle;
-  std::map<int, std::vector<std::shared_ptr<net::Upstream>>> kept;  // by port
+  std::map<int, net::KeptUpstreams> kept;  // by port
 };
 
 // Which ways its requests need.
@@ -303,20 +303,12 @@ void Lanes::refuse(const InstanceId& instance) {
 
 std::shared_ptr<net::Upstream> Lanes::spare(const InstanceId& instance, int port) {
   Lane* lane = state_->find(instance);
-  if (lane == nullptr) return nullptr;
-  auto& kept = lane->kept[port];
-  while (!kept.empty()) {
-    auto upstream = std::move(kept.back());
-    kept.pop_back();
-    if (upstream->isIdle()) return upstream;
-  }
-  return nullptr;
+  return lane != nullptr ? lane->kept[port].take() : nullptr;
 }
 
 void Lanes::keep(const InstanceId& instance, int port, std::shared_ptr<net::Upstream> upstream) {
   Lane* lane = state_->find(instance);
-  if (lane == nullptr || lane->refusing || lane->kept[port].size() >= kMostIdle) return;
-  lane->kept[port].push_back(std::move(upstream));
+  if (lane != nullptr && !lane->refusing) lane->kept[port].put(std::move(upstream));
 }
 
 bool Lanes::mayTell(const InstanceId& instance, Time now) {

@@ -5,9 +5,9 @@
 #include <sys/socket.h>
 
 #include <boost/asio/ip/tcp.hpp>
-#include <cstring>
 #include <filesystem>
 
+#include "base/descriptors.h"
 #include "edge/http/test_lane.h"
 
 namespace gridiron::edge::test {
@@ -71,31 +71,15 @@ class PlayedServer {
 
   static void give(int to) {
     const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    char byte = 0;
-    iovec piece{&byte, 1};
-    alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
-    msghdr message{};
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
-    message.msg_control = room;
-    message.msg_controllen = sizeof room;
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
     const int fd = socket.get();
-    std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    EXPECT_EQ(::sendmsg(to, &message, 0), 1);
+    EXPECT_TRUE(sendDescriptors(to, 0, std::span(&fd, 1)).ok());
   }
 
   static Task<void> run(Grid* grid, std::shared_ptr<Container> container) {
     const std::string folder = grid->folder() + "/" + container->id().value;
     std::filesystem::create_directories(folder);
     asio::local::stream_protocol::acceptor worker(grid->io, asio::local::stream_protocol::endpoint(folder + "/ports"));
-    (void)co_await container->ask<Empty>("ContainerHello", Empty());
-    grid->fleet.askedForInputs(container->id());
-    grid->lanes->workerFolder(WorkerId{"wk-test"}, grid->folder());
-    EXPECT_TRUE(grid->lanes->opens(container->id()));
+    co_await openLane(grid, container);
     for (;;) {
       boost::system::error_code failed;
       LocalSocket socket(grid->io);

@@ -8,6 +8,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <cstring>
 
+#include "base/descriptors.h"
 #include "edge/http/lane_socket.h"
 
 namespace gridiron::edge {
@@ -29,26 +30,6 @@ Task<bool> ready(asio::io_context& io, const Fd& fd, Descriptor::wait_type what)
   co_await watched->async_wait(what, asio::redirect_error(useTask, failed));
   (void)watched->release();
   co_return !failed;
-}
-
-// The socket that came over `from`.
-Result<Fd> receiveSocket(const Fd& from) {
-  char byte = 0;
-  iovec piece{&byte, 1};
-  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  message.msg_control = room;
-  message.msg_controllen = sizeof room;
-  if (::recvmsg(from.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != 1)
-    return makeError(Code::unavailable, "the worker gave no socket");
-  const cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (header == nullptr || header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(sizeof(int)))
-    return makeError(Code::unavailable, "the worker gave no socket");
-  int fd = -1;
-  std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  return Fd(fd);
 }
 
 // Its own, inside the namespace that the socket is of.
@@ -89,8 +70,8 @@ Task<Result<Fd>> dialInside(asio::io_context& io, std::string path, int port) {
   if (!worker.ok()) co_return Error{Code::unavailable, worker.error().message};
   const bool said = co_await ready(io, *worker, Descriptor::wait_read);
   if (!said) co_return makeError(Code::unavailable, "the worker gave no socket in time");
-  Result<Fd> socket = receiveSocket(*worker);
-  if (!socket.ok()) co_return socket;
+  Result<Fd> socket = receiveDescriptor(worker->get());
+  if (!socket.ok()) co_return socket.error().within("the worker gave no socket");
   const in_addr own = ownAddress(*socket), loopback{htonl(INADDR_LOOPBACK)};
   Result<void> connected = co_await connectTo(io, *socket, own, port);
   if (!connected.ok() && own.s_addr != loopback.s_addr) connected = co_await connectTo(io, *socket, loopback, port);

@@ -8,6 +8,14 @@ namespace gridiron::edge::test {
 
 using LocalSocket = asio::local::stream_protocol::socket;
 
+// The container says hello and asks for inputs, and its lane is opened: its sockets, in its folder, are listened at.
+inline Task<void> openLane(Grid* grid, std::shared_ptr<Container> container) {
+  (void)co_await container->ask<Empty>("ContainerHello", Empty());
+  grid->fleet.askedForInputs(container->id());
+  grid->lanes->workerFolder(WorkerId{"wk-test"}, grid->folder());
+  EXPECT_TRUE(grid->lanes->opens(container->id()));
+}
+
 // The program of a container with a lane, without the container: each frame of the grid's is given to answer(), whose
 // frames go back.
 class LaneApp {
@@ -33,10 +41,7 @@ class LaneApp {
     const std::string folder = grid->folder() + "/" + container->id().value + "/lane";
     std::filesystem::create_directories(folder);
     asio::local::stream_protocol::acceptor acceptor(grid->io, asio::local::stream_protocol::endpoint(folder + "/door"));
-    (void)co_await container->ask<Empty>("ContainerHello", Empty());
-    grid->fleet.askedForInputs(container->id());
-    grid->lanes->workerFolder(WorkerId{"wk-test"}, grid->folder());
-    EXPECT_TRUE(grid->lanes->opens(container->id()));
+    co_await openLane(grid, container);
     for (;;) {
       boost::system::error_code failed;
       auto socket = std::make_shared<LocalSocket>(grid->io);
