@@ -90,8 +90,9 @@ function(gridiron_proto)
   target_include_directories(gridiron_pch PRIVATE ${CMAKE_SOURCE_DIR}/src)
   target_link_libraries(gridiron_pch PUBLIC gridiron_proto base)
   gridiron_warnings(gridiron_pch)
+  # No path of this checkout is in it: ccache has it, and with it all that is compiled with it, for the next one too.
   target_precompile_headers(gridiron_pch PRIVATE <modal_proto/api.pb.h> <link.pb.h> <string> <vector> <memory>
-                            <functional> "${CMAKE_SOURCE_DIR}/src/base/loop.h" "${CMAKE_SOURCE_DIR}/src/base/result.h")
+                            <functional> <base/loop.h> <base/result.h>)
   if(NOT GRIDIRON_PROTO_FROM)
     add_dependencies(gridiron_pch gridiron_proto)
   endif()
